@@ -1,0 +1,85 @@
+//! What a gateway tells a client about itself: the body of `GET /v1/profile`.
+//!
+//! The gateway serves it on its tunnel addresses, the shim reads it, and site scripts may. It repeats
+//! nothing secret: a stock profile file (`.conf`) already holds the keys, this adds the names, services
+//! and limits that such a file has no place for. It lists only what the caller's role may reach.
+//!
+//! Fields are only ever added. A reader must ignore the ones it does not know and refuse a
+//! [`SCHEMA_VERSION`] above its own.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// The version of this document; raised when a field changes its meaning or goes away.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The answer to `GET /v1/profile`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    pub schema_version: u32,
+    /// The name of the device, as `vmsgate-keys client list` shows it.
+    pub client: String,
+    /// The person it belongs to.
+    pub operator: String,
+    pub role: String,
+    /// When the client's access ends (RFC 3339), if it does.
+    pub expires: Option<String>,
+    /// The client's own addresses in the tunnel, as host routes.
+    pub addresses: Vec<IpNet>,
+    pub gateway: GatewayInfo,
+    /// The servers that the role may reach, in the order of the configuration.
+    pub servers: Vec<ProfileServer>,
+}
+
+/// The gateway that answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayInfo {
+    pub name: String,
+    /// The gateway's clock when it answered (RFC 3339, milliseconds). Smart Client misbehaves when
+    /// clocks differ, so the shim compares.
+    pub server_time: String,
+    /// Where a tunnel can be opened, as `host:port`, in order of preference.
+    pub endpoints: Vec<String>,
+    /// The static public keys that the gateway answers to, base64, newest first. Two during a rotation.
+    pub identities: Vec<String>,
+    /// The gateway's own addresses in the tunnel: where DNS and this document are served.
+    pub addresses: Vec<IpAddr>,
+    /// The largest IP packet that the tunnel carries, in bytes.
+    pub mtu: u16,
+    /// The site's DNS suffix, if it has one.
+    pub dns_suffix: Option<String>,
+}
+
+/// One server, reduced to what the role may reach on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileServer {
+    pub name: String,
+    /// Every name the gateway's DNS answers for this server.
+    pub hostnames: Vec<String>,
+    pub addresses: Vec<IpAddr>,
+    pub services: Vec<ProfileService>,
+}
+
+/// The ports of one service over one protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileService {
+    pub name: String,
+    pub protocol: Protocol,
+    pub ports: Vec<PortRange>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// An inclusive range; a single port has `first == last`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortRange {
+    pub first: u16,
+    pub last: u16,
+}
