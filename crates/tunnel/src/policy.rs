@@ -1,0 +1,429 @@
+//! What a role may reach: one pure verdict function, shared by the data path, `vmsgate explain` and the audit log.
+//!
+//! Deny is the default. A [`Policy`] is built once from a configuration and then only read: replacing it is a
+//! swap of the whole value, so no packet ever sees half of a change.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+/// Transport protocol of a flow. ICMP means ICMP in IPv4 and ICMPv6 in IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Icmp,
+}
+
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Icmp => "icmp",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A server of the policy, by its place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServerId(u32);
+
+/// A role of the policy, by its place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RoleId(u32);
+
+/// One thing a role may reach: a service of a server on a range of ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub server: ServerId,
+    /// Service name, as in the catalogue.
+    pub service: Arc<str>,
+    /// The configuration's words that made this grant, e.g. `rec*:recording-server`.
+    pub rule: Arc<str>,
+    pub protocol: Protocol,
+    pub ports: RangeInclusive<u16>,
+}
+
+/// A verdict on one flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Allow(Allowed),
+    Deny(Refusal),
+}
+
+/// Why a flow is allowed, and what it reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    pub server: Arc<str>,
+    pub service: Arc<str>,
+    pub rule: Arc<str>,
+}
+
+/// Why a flow is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: DenyReason,
+    /// The server that has the destination address, if one has.
+    pub server: Option<Arc<str>>,
+    /// What decided, in words: the never-expose entry, or the role's lack of a rule.
+    pub rule: Arc<str>,
+    /// The nearest rule that would have allowed it, e.g. `role management-client: mgmt:log-server`.
+    pub nearest: Option<Arc<str>>,
+}
+
+/// The kinds of refusal, stable names in the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DenyReason {
+    /// The destination is no server of the configuration.
+    UnknownDestination,
+    /// A server, but no rule of the role covers this protocol and port.
+    NotInRole,
+    /// A port that no remote client may reach, whatever the rules say.
+    NeverExposed,
+    /// Another client's tunnel address.
+    ClientToClient,
+    /// A port of the gateway itself other than its control services.
+    GatewayPort,
+    /// The role no longer exists in the configuration in force.
+    UnknownRole,
+    /// New flows are refused because the audit log cannot be written.
+    AuditUnavailable,
+    /// The client or the gateway has as many live flows as it may have.
+    FlowLimit,
+    /// A transport protocol that the gateway does not forward.
+    Protocol,
+}
+
+impl DenyReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DenyReason::UnknownDestination => "unknown-destination",
+            DenyReason::NotInRole => "not-in-role",
+            DenyReason::NeverExposed => "never-exposed",
+            DenyReason::ClientToClient => "client-to-client",
+            DenyReason::GatewayPort => "gateway-port",
+            DenyReason::UnknownRole => "unknown-role",
+            DenyReason::AuditUnavailable => "audit-unavailable",
+            DenyReason::FlowLimit => "flow-limit",
+            DenyReason::Protocol => "protocol-not-forwarded",
+        }
+    }
+}
+
+impl fmt::Display for DenyReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A port that no remote client may reach, with the reason given to people.
+#[derive(Debug, Clone)]
+struct NeverExpose {
+    protocol: Protocol,
+    ports: RangeInclusive<u16>,
+    name: Arc<str>,
+}
+
+#[derive(Debug, Default)]
+struct Role {
+    name: Arc<str>,
+    /// Echo requests to servers of which the role may reach any service.
+    icmp_echo: bool,
+    grants: HashMap<ServerId, Vec<Grant>>,
+}
+
+/// The rules in force. Built by [`PolicyBuilder`].
+#[derive(Debug)]
+pub struct Policy {
+    version: Arc<str>,
+    tunnel: Vec<IpNet>,
+    gateway: Vec<IpAddr>,
+    servers: Vec<Arc<str>>,
+    by_address: HashMap<IpAddr, ServerId>,
+    roles: Vec<Role>,
+    never: Vec<NeverExpose>,
+    exposed_anyway: HashMap<(ServerId, Protocol, u16), ()>,
+}
+
+impl Policy {
+    /// Names the policy in audit records.
+    pub fn version(&self) -> &Arc<str> {
+        &self.version
+    }
+
+    pub fn role(&self, name: &str) -> Option<RoleId> {
+        self.roles.iter().position(|role| &*role.name == name).map(|at| RoleId(at as u32))
+    }
+
+    /// The gateway's own addresses inside the tunnel.
+    pub fn gateway_addresses(&self) -> &[IpAddr] {
+        &self.gateway
+    }
+
+    pub fn is_gateway(&self, address: IpAddr) -> bool {
+        self.gateway.contains(&address)
+    }
+
+    pub fn server_name(&self, address: IpAddr) -> Option<&Arc<str>> {
+        self.by_address.get(&address).map(|id| &self.servers[id.0 as usize])
+    }
+
+    /// Decides whether `role` may open a flow to `address` and `port` (0 for ICMP echo).
+    pub fn decide(&self, role: RoleId, address: IpAddr, protocol: Protocol, port: u16) -> Verdict {
+        let Some(role) = self.roles.get(role.0 as usize) else {
+            return self.refuse(DenyReason::UnknownRole, None, "the role is not configured".into(), None);
+        };
+        if self.is_gateway(address) {
+            return self.decide_control(protocol, port);
+        }
+        if self.tunnel.iter().any(|range| range.contains(&address)) {
+            return self.refuse(DenyReason::ClientToClient, None, "clients never reach clients".into(), None);
+        }
+        let Some(&server) = self.by_address.get(&address) else {
+            let rule = "no server has this address".into();
+            return self.refuse(DenyReason::UnknownDestination, None, rule, None);
+        };
+        let allowed = role.grants.get(&server).and_then(|grants| matching(role, grants, protocol, port));
+        if let Some(entry) = self.never_exposed(server, protocol, port) {
+            let rule = format!("never-expose: {}", entry.name).into();
+            return self.refuse(DenyReason::NeverExposed, Some(server), rule, None);
+        }
+        match allowed {
+            Some(grant) => Verdict::Allow(Allowed {
+                server: self.servers[server.0 as usize].clone(),
+                service: if protocol == Protocol::Icmp { "icmp-echo".into() } else { grant.service.clone() },
+                rule: format!("{}: {}", role.name, grant.rule).into(),
+            }),
+            None => {
+                let rule = format!("role {} has no rule for it", role.name).into();
+                let nearest = self.nearest(role, server, protocol, port);
+                self.refuse(DenyReason::NotInRole, Some(server), rule, nearest)
+            }
+        }
+    }
+
+    /// The gateway's control services: DNS, the profile service, and echo.
+    fn decide_control(&self, protocol: Protocol, port: u16) -> Verdict {
+        let service = match (protocol, port) {
+            (Protocol::Udp | Protocol::Tcp, 53) => "dns",
+            (Protocol::Tcp, 80) => "control",
+            (Protocol::Icmp, _) => "icmp-echo",
+            _ => {
+                let rule = "the gateway serves tcp/80 and port 53 only".into();
+                return self.refuse(DenyReason::GatewayPort, None, rule, None);
+            }
+        };
+        Verdict::Allow(Allowed { server: "gateway".into(), service: service.into(), rule: "control services".into() })
+    }
+
+    fn never_exposed(&self, server: ServerId, protocol: Protocol, port: u16) -> Option<&NeverExpose> {
+        if self.exposed_anyway.contains_key(&(server, protocol, port)) {
+            return None;
+        }
+        self.never.iter().find(|entry| entry.protocol == protocol && entry.ports.contains(&port))
+    }
+
+    /// A rule of another role that allows it, or the role's own rule on that server with the closest port.
+    fn nearest(&self, role: &Role, server: ServerId, protocol: Protocol, port: u16) -> Option<Arc<str>> {
+        let other = self.roles.iter().filter(|other| other.name != role.name).find_map(|other| {
+            let grant = matching(other, other.grants.get(&server)?, protocol, port)?;
+            Some(format!("role {}: {}", other.name, grant.rule))
+        });
+        let own = || {
+            let grants = role.grants.get(&server)?.iter().filter(|grant| grant.protocol == protocol);
+            let grant = grants.min_by_key(|grant| distance(&grant.ports, port))?;
+            let (from, to) = (grant.ports.start(), grant.ports.end());
+            let ports = if from == to { from.to_string() } else { format!("{from}-{to}") };
+            Some(format!("role {}: {} ({protocol}/{ports})", role.name, grant.rule))
+        };
+        other.or_else(own).map(Into::into)
+    }
+
+    fn refuse(
+        &self,
+        reason: DenyReason,
+        server: Option<ServerId>,
+        rule: Arc<str>,
+        nearest: Option<Arc<str>>,
+    ) -> Verdict {
+        let server = server.map(|id| self.servers[id.0 as usize].clone());
+        Verdict::Deny(Refusal { reason, server, rule, nearest })
+    }
+}
+
+fn matching<'a>(role: &Role, grants: &'a [Grant], protocol: Protocol, port: u16) -> Option<&'a Grant> {
+    if protocol == Protocol::Icmp {
+        return grants.first().filter(|_| role.icmp_echo);
+    }
+    grants.iter().find(|grant| grant.protocol == protocol && grant.ports.contains(&port))
+}
+
+fn distance(ports: &RangeInclusive<u16>, port: u16) -> u16 {
+    if port < *ports.start() { ports.start() - port } else { port.saturating_sub(*ports.end()) }
+}
+
+/// Assembles a [`Policy`].
+#[derive(Debug)]
+pub struct PolicyBuilder {
+    policy: Policy,
+}
+
+impl PolicyBuilder {
+    /// `tunnel`: the ranges that clients' addresses come from; `gateway`: the gateway's own addresses in them.
+    pub fn new(version: &str, tunnel: Vec<IpNet>, gateway: Vec<IpAddr>) -> Self {
+        PolicyBuilder {
+            policy: Policy {
+                version: version.into(),
+                tunnel,
+                gateway,
+                servers: Vec::new(),
+                by_address: HashMap::new(),
+                roles: Vec::new(),
+                never: Vec::new(),
+                exposed_anyway: HashMap::new(),
+            },
+        }
+    }
+
+    pub fn server(&mut self, name: &str, addresses: &[IpAddr]) -> ServerId {
+        let id = ServerId(self.policy.servers.len() as u32);
+        self.policy.servers.push(name.into());
+        self.policy.by_address.extend(addresses.iter().map(|address| (*address, id)));
+        id
+    }
+
+    pub fn role(&mut self, name: &str, icmp_echo: bool) -> RoleId {
+        let id = RoleId(self.policy.roles.len() as u32);
+        self.policy.roles.push(Role { name: name.into(), icmp_echo, grants: HashMap::new() });
+        id
+    }
+
+    /// Grants something to a role made by this builder.
+    pub fn grant(&mut self, role: RoleId, grant: Grant) {
+        if let Some(role) = self.policy.roles.get_mut(role.0 as usize) {
+            role.grants.entry(grant.server).or_default().push(grant);
+        }
+    }
+
+    pub fn never_expose(&mut self, protocol: Protocol, ports: RangeInclusive<u16>, name: &str) {
+        self.policy.never.push(NeverExpose { protocol, ports, name: name.into() });
+    }
+
+    /// Lifts the never-expose list for one port of one server.
+    pub fn expose_anyway(&mut self, server: ServerId, protocol: Protocol, port: u16) {
+        self.policy.exposed_anyway.insert((server, protocol, port), ());
+    }
+
+    pub fn build(self) -> Policy {
+        self.policy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> (Policy, RoleId) {
+        let mut builder = PolicyBuilder::new(
+            "v1",
+            vec!["10.99.0.0/16".parse().unwrap()],
+            vec!["10.99.0.1".parse().unwrap()],
+        );
+        let mgmt = builder.server("mgmt", &["192.168.10.10".parse().unwrap()]);
+        let rec = builder.server("rec01", &["192.168.10.21".parse().unwrap(), "fd00:10::21".parse().unwrap()]);
+        let operator = builder.role("smart-client", true);
+        let admin = builder.role("management-client", false);
+        let grant = |server, service: &str, protocol, port: u16| Grant {
+            server,
+            service: service.into(),
+            rule: format!("*:{service}").into(),
+            protocol,
+            ports: port..=port,
+        };
+        builder.grant(operator, grant(mgmt, "management-server", Protocol::Tcp, 443));
+        builder.grant(operator, grant(rec, "recording-server", Protocol::Tcp, 7563));
+        builder.grant(operator, grant(mgmt, "sql", Protocol::Tcp, 1433));
+        builder.grant(admin, grant(mgmt, "log-server", Protocol::Tcp, 22337));
+        builder.never_expose(Protocol::Tcp, 1433..=1434, "SQL Server");
+        builder.never_expose(Protocol::Tcp, 3389..=3389, "Remote Desktop");
+        let policy = builder.build();
+        let role = policy.role("smart-client").unwrap();
+        (policy, role)
+    }
+
+    fn reason(verdict: Verdict) -> DenyReason {
+        match verdict {
+            Verdict::Deny(refusal) => refusal.reason,
+            Verdict::Allow(allowed) => panic!("allowed by {}", allowed.rule),
+        }
+    }
+
+    #[test]
+    fn a_granted_port_is_allowed_on_every_address_of_the_server() {
+        let (policy, role) = policy();
+        for address in ["192.168.10.21", "fd00:10::21"] {
+            let verdict = policy.decide(role, address.parse().unwrap(), Protocol::Tcp, 7563);
+            assert!(matches!(verdict, Verdict::Allow(allowed) if &*allowed.service == "recording-server"));
+        }
+    }
+
+    #[test]
+    fn everything_without_a_rule_is_refused_with_its_own_reason() {
+        let (policy, role) = policy();
+        let decide = |address: &str, protocol, port| {
+            reason(policy.decide(role, address.parse().unwrap(), protocol, port))
+        };
+        assert_eq!(decide("192.168.10.21", Protocol::Tcp, 7564), DenyReason::NotInRole);
+        assert_eq!(decide("192.168.10.21", Protocol::Udp, 7563), DenyReason::NotInRole);
+        assert_eq!(decide("192.168.10.99", Protocol::Tcp, 443), DenyReason::UnknownDestination);
+        assert_eq!(decide("10.99.0.7", Protocol::Tcp, 443), DenyReason::ClientToClient);
+        assert_eq!(decide("10.99.0.1", Protocol::Tcp, 22), DenyReason::GatewayPort);
+        assert_eq!(decide("8.8.8.8", Protocol::Udp, 53), DenyReason::UnknownDestination);
+    }
+
+    #[test]
+    fn the_never_expose_list_wins_over_a_grant() {
+        let (policy, role) = policy();
+        let verdict = policy.decide(role, "192.168.10.10".parse().unwrap(), Protocol::Tcp, 1433);
+        assert_eq!(reason(verdict), DenyReason::NeverExposed);
+    }
+
+    #[test]
+    fn a_refusal_names_the_nearest_rule() {
+        let (policy, role) = policy();
+        let Verdict::Deny(refusal) = policy.decide(role, "192.168.10.10".parse().unwrap(), Protocol::Tcp, 22337)
+        else {
+            panic!("allowed");
+        };
+        assert_eq!(refusal.nearest.as_deref(), Some("role management-client: *:log-server"));
+    }
+
+    #[test]
+    fn echo_needs_the_roles_consent_and_a_reachable_server() {
+        let (policy, role) = policy();
+        let rec = "192.168.10.21".parse().unwrap();
+        assert!(matches!(policy.decide(role, rec, Protocol::Icmp, 0), Verdict::Allow(_)));
+        let admin = policy.role("management-client").unwrap();
+        assert_eq!(reason(policy.decide(admin, rec, Protocol::Icmp, 0)), DenyReason::NotInRole);
+    }
+
+    #[test]
+    fn control_services_are_the_only_ports_of_the_gateway() {
+        let (policy, role) = policy();
+        let gateway = "10.99.0.1".parse().unwrap();
+        for (protocol, port) in [(Protocol::Udp, 53), (Protocol::Tcp, 53), (Protocol::Tcp, 80), (Protocol::Icmp, 0)] {
+            assert!(matches!(policy.decide(role, gateway, protocol, port), Verdict::Allow(_)));
+        }
+    }
+}
