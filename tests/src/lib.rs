@@ -1,1 +1,18 @@
-//! Placeholder.
+//! Support for the end-to-end tests and benchmarks: a whole VMS site in network namespaces, real peers, and the
+//! measures that decide whether a claim holds.
+//!
+//! A test builds a [`topology::Topology`] (cables), puts servers into its recording network, starts the product on the
+//! gateway's host and a client outside, and asks a question through it. Everything ends when it is dropped, in the
+//! order of the fields: programs first, namespaces last. Nothing outside loopback and these namespaces is touched.
+
+pub mod netns;
+pub mod process;
+pub mod require;
+pub mod topology;
+
+use std::io::{self, Write};
+
+/// Writes to standard error past the test harness, which hides the output of passing tests.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+}

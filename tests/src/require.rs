@@ -1,0 +1,52 @@
+//! Whether a test that needs namespaces and peers can run here: it runs, it is skipped aloud, or it fails.
+//!
+//! Without `VMSGATE_REQUIRE_NETNS=1` a machine that lacks a right or a program skips such a test with one line on
+//! standard error (written past the test harness, which hides the output of passing tests). With it, as in CI, the
+//! same lack is a failure, so that nothing is ever skipped unnoticed.
+
+use std::{
+    env,
+    io::{self, Write},
+    path::Path,
+    sync::OnceLock,
+    thread,
+};
+
+use crate::netns::{self, Netns};
+
+/// The environment variable that turns skipping into failing.
+pub const REQUIRE: &str = "VMSGATE_REQUIRE_NETNS";
+
+/// Whether the current test can run; says why not, aloud, when it cannot.
+///
+/// # Panics
+/// When something is missing although [`REQUIRE`] is `1`.
+#[must_use]
+pub fn can_run(programs: &[&str]) -> bool {
+    let Some(lack) = namespaces().clone().or_else(|| missing(programs)) else { return true };
+    let current = thread::current();
+    let test = current.name().unwrap_or("a test");
+    assert!(env::var(REQUIRE).as_deref() != Ok("1"), "{test}: {lack}; {REQUIRE}=1 forbids skipping");
+    let _ = writeln!(io::stderr(), "SKIPPED {test}: {lack}");
+    false
+}
+
+fn namespaces() -> &'static Option<String> {
+    static LACK: OnceLock<Option<String>> = OnceLock::new();
+    LACK.get_or_init(|| {
+        netns::remove_leftovers();
+        let problem = Netns::create("probe").err()?;
+        Some(format!("cannot make network namespaces here, run as root ({problem:#})"))
+    })
+}
+
+fn missing(programs: &[&str]) -> Option<String> {
+    let absent: Vec<_> = programs.iter().filter(|program| !installed(program)).copied().collect();
+    (!absent.is_empty()).then(|| format!("not installed: {} (.ci/run lists the packages)", absent.join(", ")))
+}
+
+fn installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+        || Path::new("/usr/sbin").join(program).is_file()
+}
