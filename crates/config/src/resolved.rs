@@ -1,0 +1,203 @@
+//! The configuration as programs use it: typed, complete and free of contradictions.
+//!
+//! A [`Config`] exists only if nothing in it is an error, so no reader has to check it again. Defaults are
+//! filled in, names are looked up, and each role carries its permissions ready to be compared with a packet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::address::{Endpoint, IpRange};
+use crate::catalogue::Encryption;
+use crate::finding::Finding;
+use crate::ports::{PortRange, Protocol, ProtocolPorts};
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub gateway: Gateway,
+    /// In the order of the file.
+    pub servers: Vec<Server>,
+    /// The built-in services and the file's own, by name.
+    pub services: BTreeMap<String, Service>,
+    /// The built-in roles and the file's own, by name.
+    pub roles: BTreeMap<String, Role>,
+    pub proxy: Proxy,
+    pub limits: Limits,
+    pub audit: Audit,
+    pub admin: Admin,
+    pub dns: Dns,
+    /// Which policy this is: 16 hexadecimal digits that audit records carry as the policy version. Equal for
+    /// two files exactly when they allow and refuse the same things (see [`crate::version`]).
+    pub version: String,
+    /// What does not prevent use but deserves a look.
+    pub warnings: Vec<Finding>,
+}
+
+/// `[gateway]`
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    pub name: String,
+    /// UDP addresses for tunnels; at least one, none of them overlapping.
+    pub listen: Vec<SocketAddr>,
+    /// What profiles tell clients to connect to, in order of preference; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// The ranges that client addresses come from: one IPv4 range, one IPv6 range, or one of each.
+    pub tunnel: Vec<IpNet>,
+    pub data: PathBuf,
+    pub egress: Egress,
+    /// The largest IP packet inside the tunnel, in bytes.
+    pub mtu: u16,
+    pub on_denied: OnDenied,
+}
+
+/// How allowed packets reach the recording network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Egress {
+    /// A userspace TCP/IP stack and ordinary sockets.
+    Proxy,
+}
+
+/// What a client sees of a refused attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDenied {
+    /// TCP RST, or ICMP administratively prohibited: the client fails at once.
+    Reject,
+    /// Silence.
+    Drop,
+}
+
+/// `[[server]]`: a machine of the recording network.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub name: String,
+    pub addresses: Vec<IpAddr>,
+    /// Every name that DNS answers for the server, lower-case: its own, its host names, and the
+    /// single-label ones among them with the DNS suffix appended.
+    pub names: Vec<String>,
+    /// The services it runs.
+    pub services: Vec<String>,
+    /// Never-expose ports that a role may reach here all the same.
+    pub expose_anyway: Vec<Exposure>,
+}
+
+/// One entry of `expose-anyway`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposure {
+    pub ports: ProtocolPorts,
+    pub reason: String,
+}
+
+/// A named set of ports.
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub name: String,
+    pub description: String,
+    pub ports: Vec<ProtocolPorts>,
+    pub encryption: Encryption,
+}
+
+/// What a client may reach.
+#[derive(Debug, Clone)]
+pub struct Role {
+    pub name: String,
+    pub description: String,
+    /// The rules as written: `SERVER-PATTERN:SERVICE`.
+    pub allow: Vec<String>,
+    /// Whether ICMP echo is allowed to each server that the role reaches.
+    pub icmp: bool,
+    /// Everything the role may reach over TCP and UDP; nothing else is reachable. Ordered by server,
+    /// then as the rules are.
+    pub permissions: Vec<Permission>,
+}
+
+/// One thing a role may reach: some ports of one service on one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    pub server: String,
+    pub service: String,
+    pub protocol: Protocol,
+    pub ports: PortRange,
+    pub addresses: Vec<IpAddr>,
+    /// The rule of the role that grants it, as written.
+    pub rule: String,
+}
+
+/// `[proxy]`
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// How long a server may take to answer a connection attempt.
+    pub connect_timeout: Duration,
+    /// LAN addresses that clients leave from, one each; empty = the host's own choice.
+    pub source_pool: Vec<IpRange>,
+    /// How long an established TCP flow may be silent.
+    pub idle_tcp_established: Duration,
+    /// How long a TCP flow may take to be established or, half closed, to end.
+    pub idle_tcp_half_open: Duration,
+    pub idle_udp: Duration,
+    pub idle_icmp: Duration,
+    /// The largest TCP window per flow and direction, in bytes.
+    pub flow_window: u64,
+    /// The most buffer memory that the flows of one client may hold, in bytes.
+    pub client_memory: u64,
+    /// The most buffer memory that all flows may hold, in bytes.
+    pub total_memory: u64,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub flows_per_client: u32,
+    pub flows_total: u32,
+    /// Handshake messages per second and source (an IPv4 address, or an IPv6 /64) that are looked at.
+    pub handshakes_per_source: u32,
+}
+
+/// `[audit]`
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// How many records may wait to be written before new flows are refused.
+    pub queue: u32,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// TCP address of `/healthz` and `/readyz`.
+    pub listen: SocketAddr,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone)]
+pub struct Dns {
+    /// Lower-case, without dots at its ends.
+    pub suffix: Option<String>,
+    pub ttl: Duration,
+}
+
+impl Config {
+    pub fn server(&self, name: &str) -> Option<&Server> {
+        self.servers.iter().find(|server| server.name == name)
+    }
+
+    pub fn role_names(&self) -> impl Iterator<Item = &str> {
+        self.roles.keys().map(String::as_str)
+    }
+}
+
+impl Gateway {
+    /// The gateway's own tunnel addresses: the first host of each range.
+    pub fn tunnel_addresses(&self) -> Vec<IpAddr> {
+        self.tunnel.iter().filter_map(|range| range.hosts().next()).collect()
+    }
+}
+
+impl Role {
+    /// Every server address that the role reaches.
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        self.permissions.iter().flat_map(|permission| permission.addresses.iter().copied()).collect()
+    }
+}
