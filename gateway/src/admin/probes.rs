@@ -1,0 +1,142 @@
+//! `/healthz` and `/readyz` for whoever watches the process: an orchestrator, a load balancer, a person.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::{
+    health::{Condition, Health},
+    http,
+};
+
+/// Serves the probes on `listener` until the task is dropped.
+pub async fn serve_probes(listener: TcpListener, health: Health) {
+    let router = router(health);
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(http::serve_connection(stream, router.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "admin listener cannot accept a connection");
+                // Out of file descriptors: the condition lasts, so do not spin on it.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+fn router(health: Health) -> Router {
+    let routes = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
+    http::finish(routes.with_state(health))
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    conditions: Vec<Condition>,
+}
+
+async fn healthz(State(health): State<Health>) -> Response {
+    answer(vec![health.event_loop(Instant::now())])
+}
+
+async fn readyz(State(health): State<Health>) -> Response {
+    answer(health.conditions(Instant::now()))
+}
+
+fn answer(conditions: Vec<Condition>) -> Response {
+    let ok = conditions.iter().all(|condition| condition.ok);
+    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Report { ok, conditions })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::health::{ConditionCode, HEARTBEAT_LIMIT};
+
+    async fn ask(health: &Health, path: &str) -> (StatusCode, Value) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router(health.clone()).oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_starting_gateway_is_alive_but_not_ready() {
+        let health = Health::new(Instant::now());
+        let (status, body) = ask(&health, "/healthz").await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(
+            body,
+            json!({"ok": true, "conditions": [
+                {"code": "event-loop", "ok": true, "text": "the event loop turns"}
+            ]})
+        );
+        let (status, body) = ask(&health, "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body["ok"], false);
+        let codes: Vec<_> =
+            body["conditions"].as_array().unwrap().iter().map(|c| c["code"].clone()).collect();
+        let expected =
+            ["event-loop", "udp-bound", "registry-readable", "audit-accepting", "configuration-in-force"];
+        assert_eq!(codes, expected);
+    }
+
+    #[tokio::test]
+    async fn ready_says_which_condition_is_broken_and_recovers() {
+        let health = Health::new(Instant::now());
+        health.report(ConditionCode::UdpBound, true, "0.0.0.0:51820");
+        health.report(ConditionCode::RegistryReadable, true, "revision 7");
+        health.report(ConditionCode::ConfigurationInForce, true, "policy a1b2");
+        health.report(ConditionCode::AuditAccepting, false, "the disk is full");
+        let (status, body) = ask(&health, "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            body["conditions"][3],
+            json!({"code": "audit-accepting", "ok": false, "text": "the disk is full"})
+        );
+        health.report(ConditionCode::AuditAccepting, true, "ok");
+        assert_eq!(ask(&health, "/readyz").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_stuck_event_loop_fails_both_probes() {
+        let Some(long_ago) = Instant::now().checked_sub(HEARTBEAT_LIMIT) else {
+            return; // the machine has only just started: its clock cannot say "long ago"
+        };
+        let health = Health::new(long_ago);
+        assert_eq!(ask(&health, "/healthz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ask(&health, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn probes_are_served_over_tcp() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(serve_probes(listener, Health::new(Instant::now())));
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        server.abort();
+    }
+}
