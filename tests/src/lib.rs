@@ -5,10 +5,19 @@
 //! gateway's host and a client outside, and asks a question through it. Everything ends when it is dropped, in the
 //! order of the fields: programs first, namespaces last. Nothing outside loopback and these namespaces is touched.
 
+pub mod binaries;
 pub mod netns;
 pub mod process;
+pub mod profile;
+pub mod recording;
+pub mod reference;
+pub mod relay;
 pub mod require;
+pub mod sniffer;
+pub mod stock;
 pub mod topology;
+pub mod video;
+pub mod web;
 
 use std::io::{self, Write};
 

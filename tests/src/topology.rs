@@ -157,7 +157,7 @@ impl Topology {
             addr add 192.168.10.1/24 dev lan
             addr add fd10:10::1/64 dev lan nodad
             route add default via 198.51.100.1
-            -6 route add default via 2001:db8:100::1")?;
+            route add default via 2001:db8:100::1")?;
         // Who may send ICMP echo without a capability is a setting of the host; distributions open it to everyone.
         gateway.sysctl("net/ipv4/ping_group_range", "0 2147483647")?;
         for server in Server::ALL {
@@ -190,7 +190,7 @@ impl Topology {
             "addr add 198.18.{i}.2/24 dev eth0
             addr add 2001:db8:18:{i:x}::2/64 dev eth0 nodad
             route add default via 198.18.{i}.1
-            -6 route add default via 2001:db8:18:{i:x}::1"
+            route add default via 2001:db8:18:{i:x}::1"
         ))?;
         Ok(ClientHost {
             namespace,

@@ -1,0 +1,263 @@
+//! nginx, the real web server, and curl, its client.
+//!
+//! nginx serves `GET /file` (the shared random file), `GET /steady` (an endless download at a steady rate) and
+//! `PUT /upload/NAME` on the management server's port 80.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    process::{PATIENCE, Process, User, command},
+    topology::{Family, Server, Topology},
+};
+
+/// Size of the shared file.
+pub const FILE_BYTES: usize = 100_000_000;
+
+/// Rate of the steady download: 40 Mbit/s, an operator with a wall of cameras.
+const STEADY_BYTES_PER_SECOND: &str = "5000k";
+/// Far more than a test can fetch, and sparse.
+const STEADY_BYTES: u64 = 20_000_000_000;
+
+/// The running web server.
+#[derive(Debug)]
+pub struct Web {
+    _nginx: Process,
+    folder: PathBuf,
+    /// SHA-256 of the shared file.
+    pub checksum: String,
+}
+
+impl Web {
+    /// Starts nginx on the management server's addresses, with its files in `folder`.
+    ///
+    /// # Errors
+    /// When nginx cannot be started.
+    pub fn start(topology: &Topology, folder: &Path) -> Result<Self> {
+        let (root, uploads) = (folder.join("web"), folder.join("uploads"));
+        for path in [&root, &uploads, &folder.join("nginx")] {
+            fs::create_dir_all(path)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+        }
+        let content = random_file(&root.join("file"))?;
+        File::create(root.join("steady"))?.set_len(STEADY_BYTES)?;
+        let config = folder.join("nginx/nginx.conf");
+        fs::write(&config, configuration(folder))?;
+        let mut nginx = command(&topology.recording, User::Root, "nginx");
+        nginx.arg("-c").arg(&config).arg("-e").arg("stderr");
+        let nginx = Process::start("nginx", nginx)?;
+        nginx.wait_for_line("nginx to listen", |line| line.contains("start worker processes"))?;
+        Ok(Self { _nginx: nginx, folder: folder.to_owned(), checksum: content })
+    }
+
+    /// SHA-256 of what was uploaded under `name`.
+    ///
+    /// # Errors
+    /// When nothing was.
+    pub fn uploaded(&self, name: &str) -> Result<String> {
+        let path = self.folder.join("uploads/upload").join(name);
+        let mut file = File::open(&path).with_context(|| format!("nothing was uploaded as {name}"))?;
+        Ok(checksum(&mut file, |_| {})?.1)
+    }
+
+    /// The shared file, to upload it.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.folder.join("web/file")
+    }
+}
+
+/// Fetches `url` by curl and returns the size and SHA-256 of what came.
+///
+/// # Errors
+/// When curl reports one.
+pub fn fetch(curl: Command, url: &str) -> Result<(u64, String)> {
+    Download::start(curl, url)?.finish()
+}
+
+/// Uploads a file by curl.
+///
+/// # Errors
+/// When curl or the server reports one.
+pub fn upload(mut curl: Command, file: &Path, url: &str) -> Result<()> {
+    let output = curl.args(CURL).arg("-T").arg(file).arg(url).output().context("Failed to start curl")?;
+    ensure!(output.status.success(), "curl -T … {url}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
+const CURL: [&str; 6] = ["--silent", "--show-error", "--fail", "--noproxy", "*", "--globoff"];
+
+/// A download in progress, watched as it goes.
+#[derive(Debug)]
+pub struct Download {
+    curl: Child,
+    progress: Arc<(Mutex<Progress>, Condvar)>,
+    reader: Option<thread::JoinHandle<io::Result<(u64, String)>>>,
+}
+
+/// How far a download has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Bytes received.
+    pub bytes: u64,
+    /// When the latest of them came.
+    pub last: Option<Instant>,
+    /// Whether curl has ended.
+    pub ended: bool,
+}
+
+impl Download {
+    /// Starts to fetch `url`.
+    ///
+    /// # Errors
+    /// When curl cannot be started.
+    pub fn start(mut curl: Command, url: &str) -> Result<Self> {
+        let mut curl = curl
+            .args(CURL)
+            .arg(url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("Failed to start curl")?;
+        let mut stdout = curl.stdout.take().context("curl has no standard output")?;
+        let progress = Arc::<(Mutex<Progress>, Condvar)>::default();
+        let shared = Arc::clone(&progress);
+        let reader = thread::spawn(move || {
+            let result = checksum(&mut stdout, |length| {
+                let mut progress = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+                progress.bytes += length as u64;
+                progress.last = Some(Instant::now());
+                shared.1.notify_all();
+            });
+            shared.0.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+            shared.1.notify_all();
+            result
+        });
+        Ok(Self { curl, progress, reader: Some(reader) })
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        *self.progress.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until at least `bytes` have come.
+    ///
+    /// # Errors
+    /// When the download ends or the patience runs out first.
+    pub fn wait_for(&self, bytes: u64) -> Result<()> {
+        let progress = self.wait_until(|progress| progress.bytes >= bytes)?;
+        ensure!(progress.bytes >= bytes, "the download ended after {} bytes, before {bytes}", progress.bytes);
+        Ok(())
+    }
+
+    /// Waits until the download has ended, well or not, and says when its last byte came.
+    ///
+    /// # Errors
+    /// When the patience runs out first.
+    pub fn wait_for_end(&self) -> Result<Progress> {
+        self.wait_until(|progress| progress.ended)
+    }
+
+    /// Waits for the end and returns the size and SHA-256 of what came.
+    ///
+    /// # Errors
+    /// When curl reports a failure, e.g. a connection that was reset.
+    pub fn finish(mut self) -> Result<(u64, String)> {
+        let received = self.reader.take().and_then(|reader| reader.join().ok()).context("the reader panicked")??;
+        let mut complaints = String::new();
+        self.curl.stderr.take().context("curl has no standard error")?.read_to_string(&mut complaints)?;
+        let status = self.curl.wait()?;
+        ensure!(status.success(), "curl after {} bytes: {status}: {}", received.0, complaints.trim());
+        Ok(received)
+    }
+
+    fn wait_until(&self, done: impl Fn(&Progress) -> bool) -> Result<Progress> {
+        let guard = self.progress.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (progress, timeout) = self
+            .progress
+            .1
+            .wait_timeout_while(guard, PATIENCE, |progress| !done(progress) && !progress.ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        ensure!(!timeout.timed_out(), "the download stands at {} bytes after {PATIENCE:?}", progress.bytes);
+        Ok(*progress)
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        let _ = self.curl.kill();
+        let _ = self.curl.wait();
+    }
+}
+
+fn configuration(folder: &Path) -> String {
+    let listen: String = Family::BOTH
+        .map(|family| std::net::SocketAddr::new(Server::Mgmt.address(family), 80))
+        .iter()
+        .map(|address| format!("    listen {address};\n"))
+        .collect();
+    let folder = folder.display();
+    format!(
+        "daemon off;
+error_log stderr notice;
+pid {folder}/nginx/pid;
+worker_processes 1;
+events {{ worker_connections 512; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/nginx/body;
+  proxy_temp_path {folder}/nginx/proxy;
+  fastcgi_temp_path {folder}/nginx/fastcgi;
+  uwsgi_temp_path {folder}/nginx/uwsgi;
+  scgi_temp_path {folder}/nginx/scgi;
+  client_max_body_size 0;
+  sendfile on;
+  server {{
+{listen}    root {folder}/web;
+    location /steady {{ limit_rate {STEADY_BYTES_PER_SECOND}; }}
+    location /upload/ {{ root {folder}/uploads; dav_methods PUT; create_full_put_path on; }}
+  }}
+}}
+"
+    )
+}
+
+/// Fills a file with bytes that no compression or repetition could fake, and returns their SHA-256.
+fn random_file(path: &Path) -> Result<String> {
+    let mut random = fastrand::Rng::with_seed(0x7563);
+    let mut content = vec![0; FILE_BYTES];
+    random.fill(&mut content);
+    fs::write(path, &content).with_context(|| format!("Failed to write {}", path.display()))?;
+    Ok(hex(&Sha256::digest(&content)))
+}
+
+fn checksum(stream: &mut impl Read, mut seen: impl FnMut(usize)) -> io::Result<(u64, String)> {
+    let (mut hasher, mut total, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
+    loop {
+        let length = stream.read(&mut buffer)?;
+        let Some(piece) = buffer.get(..length).filter(|piece| !piece.is_empty()) else {
+            return Ok((total, hex(&hasher.finalize())));
+        };
+        hasher.update(piece);
+        total += length as u64;
+        seen(length);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
