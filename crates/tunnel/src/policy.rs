@@ -68,6 +68,8 @@ pub struct Allowed {
     pub server: Arc<str>,
     pub service: Arc<str>,
     pub rule: Arc<str>,
+    /// A control service of the gateway itself, not of the recording network.
+    pub control: bool,
 }
 
 /// Why a flow is refused.
@@ -204,6 +206,7 @@ impl Policy {
                 server: self.servers[server.0 as usize].clone(),
                 service: if protocol == Protocol::Icmp { "icmp-echo".into() } else { grant.service.clone() },
                 rule: format!("{}: {}", role.name, grant.rule).into(),
+                control: false,
             }),
             None => {
                 let rule = format!("role {} has no rule for it", role.name).into();
@@ -224,7 +227,12 @@ impl Policy {
                 return self.refuse(DenyReason::GatewayPort, None, rule, None);
             }
         };
-        Verdict::Allow(Allowed { server: "gateway".into(), service: service.into(), rule: "control services".into() })
+        Verdict::Allow(Allowed {
+            server: "gateway".into(),
+            service: service.into(),
+            rule: "control services".into(),
+            control: true,
+        })
     }
 
     fn never_exposed(&self, server: ServerId, protocol: Protocol, port: u16) -> Option<&NeverExpose> {
@@ -341,7 +349,8 @@ mod tests {
             vec!["10.99.0.1".parse().unwrap()],
         );
         let mgmt = builder.server("mgmt", &["192.168.10.10".parse().unwrap()]);
-        let rec = builder.server("rec01", &["192.168.10.21".parse().unwrap(), "fd00:10::21".parse().unwrap()]);
+        let rec =
+            builder.server("rec01", &["192.168.10.21".parse().unwrap(), "fd00:10::21".parse().unwrap()]);
         let operator = builder.role("smart-client", true);
         let admin = builder.role("management-client", false);
         let grant = |server, service: &str, protocol, port: u16| Grant {
@@ -402,7 +411,8 @@ mod tests {
     #[test]
     fn a_refusal_names_the_nearest_rule() {
         let (policy, role) = policy();
-        let Verdict::Deny(refusal) = policy.decide(role, "192.168.10.10".parse().unwrap(), Protocol::Tcp, 22337)
+        let Verdict::Deny(refusal) =
+            policy.decide(role, "192.168.10.10".parse().unwrap(), Protocol::Tcp, 22337)
         else {
             panic!("allowed");
         };
@@ -422,7 +432,9 @@ mod tests {
     fn control_services_are_the_only_ports_of_the_gateway() {
         let (policy, role) = policy();
         let gateway = "10.99.0.1".parse().unwrap();
-        for (protocol, port) in [(Protocol::Udp, 53), (Protocol::Tcp, 53), (Protocol::Tcp, 80), (Protocol::Icmp, 0)] {
+        for (protocol, port) in
+            [(Protocol::Udp, 53), (Protocol::Tcp, 53), (Protocol::Tcp, 80), (Protocol::Icmp, 0)]
+        {
             assert!(matches!(policy.decide(role, gateway, protocol, port), Verdict::Allow(_)));
         }
     }

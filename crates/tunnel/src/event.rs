@@ -1,0 +1,141 @@
+//! What the gateway's state machine reports: the raw material of the audit log.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use uuid::Uuid;
+use x25519_dalek::PublicKey;
+
+use crate::flow::{CloseReason, FlowId, Traffic};
+use crate::packet::FiveTuple;
+use crate::policy::{Allowed, DenyReason, Protocol};
+
+/// Milliseconds since 1970-01-01 00:00 UTC.
+pub type UnixMillis = u64;
+
+/// Who a session belongs to; shared by everything that happens in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientInfo {
+    pub id: Uuid,
+    pub name: Arc<str>,
+    pub operator: Arc<str>,
+    pub role: Arc<str>,
+    pub addresses: Vec<IpAddr>,
+}
+
+/// One client's continuous presence.
+#[derive(Debug, Clone)]
+pub struct SessionInfo {
+    /// A version 7 UUID: sorts by time.
+    pub id: Uuid,
+    pub client: Arc<ClientInfo>,
+    pub key: PublicKey,
+    /// The client's address outside.
+    pub endpoint: SocketAddr,
+}
+
+/// Why a session ended, stable names in the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Silent for longer than a key pair lives, with no flow open.
+    Expired,
+    Revoked,
+    Suspended,
+    /// The client's validity ran out.
+    ValidityEnded,
+    /// The client's record or the key in use is gone.
+    Removed,
+    Shutdown,
+}
+
+impl SessionEnd {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SessionEnd::Expired => "expired",
+            SessionEnd::Revoked => "revoked",
+            SessionEnd::Suspended => "suspended",
+            SessionEnd::ValidityEnded => "validity-ended",
+            SessionEnd::Removed => "removed",
+            SessionEnd::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Why an initiation with a valid mac1 was not answered, stable names in the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rejection {
+    UnknownKey,
+    Suspended,
+    Revoked,
+    ValidityEnded,
+    /// The initiation does not decrypt.
+    Forged,
+    /// An initiation that was seen before.
+    Replayed,
+    RateLimited,
+}
+
+impl Rejection {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rejection::UnknownKey => "unknown-key",
+            Rejection::Suspended => "suspended",
+            Rejection::Revoked => "revoked",
+            Rejection::ValidityEnded => "validity-ended",
+            Rejection::Forged => "forged",
+            Rejection::Replayed => "replayed",
+            Rejection::RateLimited => "rate-limited",
+        }
+    }
+}
+
+/// A flow as the audit log sees it.
+#[derive(Debug, Clone)]
+pub struct FlowInfo {
+    pub id: FlowId,
+    pub session: SessionInfo,
+    pub tuple: FiveTuple,
+    pub allowed: Allowed,
+}
+
+#[derive(Debug, Clone)]
+pub enum GatewayEvent {
+    SessionOpened { session: SessionInfo, at: UnixMillis },
+    SessionRoamed { session: SessionInfo, from: SocketAddr, at: UnixMillis },
+    SessionClosed { session: SessionInfo, reason: SessionEnd, traffic: Traffic, at: UnixMillis },
+    FlowOpened { flow: FlowInfo, at: UnixMillis },
+    FlowClosed { flow: FlowInfo, reason: CloseReason, traffic: Traffic, opened: UnixMillis, at: UnixMillis },
+    FlowDenied(Denial),
+    HandshakeRejected(RejectedHandshakes),
+}
+
+/// Refused attempts of one session, folded.
+#[derive(Debug, Clone)]
+pub struct Denial {
+    pub session: SessionInfo,
+    pub destination: IpAddr,
+    pub protocol: Protocol,
+    /// One port, or the ranges of ports of a scan.
+    pub ports: Vec<RangeInclusive<u16>>,
+    pub reason: DenyReason,
+    pub server: Option<Arc<str>>,
+    pub rule: Arc<str>,
+    pub nearest: Option<Arc<str>>,
+    pub count: u64,
+    pub first: UnixMillis,
+    pub last: UnixMillis,
+}
+
+/// Handshakes of one source that were not answered, folded.
+#[derive(Debug, Clone)]
+pub struct RejectedHandshakes {
+    /// The newest source port of the source.
+    pub source: SocketAddr,
+    pub reason: Rejection,
+    pub client: Option<Arc<ClientInfo>>,
+    pub key: Option<PublicKey>,
+    pub count: u64,
+    pub first: UnixMillis,
+    pub last: UnixMillis,
+}

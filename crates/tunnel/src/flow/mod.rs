@@ -1,0 +1,372 @@
+//! The stateful flow table: a client opens flows, the recording network never does.
+//!
+//! Flows of one idle class (established TCP, half-open or closing TCP, UDP, ICMP) share an idle limit, so each class
+//! is a list in order of last use and expiry only ever looks at its head. A flow moves to the tail of its list at
+//! most once a second, which keeps the packet path to one hash look-up. When the table is full, the flow that has
+//! been idle longest makes room, but never one that was used in the last [`EVICTION_GRACE`].
+
+mod list;
+mod tcp;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use foldhash::quality::FixedState;
+use slab::Slab;
+
+use crate::packet::{FiveTuple, TcpFlags, Transport};
+use crate::policy::{Allowed, Protocol};
+use list::{Links, List};
+use tcp::TcpState;
+
+/// A flow in recent use is never evicted: the new one is refused instead.
+pub const EVICTION_GRACE: Duration = Duration::from_secs(30);
+/// Precision of "last use" in the lists.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Names a flow; never reused while the gateway runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId {
+    slot: u32,
+    generation: u32,
+}
+
+/// Which way a packet goes, seen from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the recording network.
+    Up,
+    Down,
+}
+
+/// Packets and bytes (whole inner packets) each way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    pub packets_up: u64,
+    pub bytes_up: u64,
+    pub packets_down: u64,
+    pub bytes_down: u64,
+}
+
+impl Traffic {
+    pub fn count(&mut self, direction: Direction, bytes: usize) {
+        match direction {
+            Direction::Up => {
+                self.packets_up += 1;
+                self.bytes_up += bytes as u64;
+            }
+            Direction::Down => {
+                self.packets_down += 1;
+                self.bytes_down += bytes as u64;
+            }
+        }
+    }
+}
+
+/// Why a flow ended, stable names in the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// Both ends said FIN.
+    Finished,
+    /// The client or the server sent a RST.
+    Reset,
+    /// The server refused the connection.
+    ServerRefused,
+    /// The server or the way to it did not answer.
+    ServerUnreachable,
+    /// The client stopped answering.
+    ClientUnreachable,
+    Idle,
+    /// Made room for a newer flow.
+    Evicted,
+    /// A changed configuration no longer allows it.
+    Policy,
+    /// The client was revoked, suspended or has expired.
+    ClientBlocked,
+    Shutdown,
+}
+
+impl CloseReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CloseReason::Finished => "finished",
+            CloseReason::Reset => "reset",
+            CloseReason::ServerRefused => "server-refused",
+            CloseReason::ServerUnreachable => "server-unreachable",
+            CloseReason::ClientUnreachable => "client-unreachable",
+            CloseReason::Idle => "idle",
+            CloseReason::Evicted => "evicted",
+            CloseReason::Policy => "policy",
+            CloseReason::ClientBlocked => "client-blocked",
+            CloseReason::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// One flow.
+#[derive(Debug)]
+pub struct Flow {
+    pub id: FlowId,
+    /// The owner, by its place in the gateway's table of clients.
+    pub client: u32,
+    /// Seen from the client.
+    pub tuple: FiveTuple,
+    pub allowed: Allowed,
+    pub opened: Instant,
+    pub traffic: Traffic,
+    last_used: Instant,
+    class: Class,
+    tcp: TcpState,
+    links: Links,
+}
+
+/// Idle limits and sizes. Defaults: `docs/configuration.md`.
+#[derive(Debug, Clone)]
+pub struct FlowLimits {
+    pub tcp_established: Duration,
+    /// TCP that is opening or closing.
+    pub tcp_transitory: Duration,
+    pub udp: Duration,
+    pub icmp: Duration,
+    pub per_client: usize,
+    pub total: usize,
+}
+
+/// Idle classes, in the order in which they give way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Icmp,
+    Udp,
+    TcpTransitory,
+    TcpEstablished,
+}
+
+const CLASSES: [Class; 4] = [Class::Icmp, Class::Udp, Class::TcpTransitory, Class::TcpEstablished];
+
+/// Every live flow of one worker.
+#[derive(Debug)]
+pub struct FlowTable {
+    limits: FlowLimits,
+    flows: Slab<Flow>,
+    by_tuple: HashMap<(u32, FiveTuple), u32, FixedState>,
+    lists: [List; 4],
+    per_client: HashMap<u32, Vec<u32>, FixedState>,
+    next_generation: u32,
+}
+
+/// The table is full of flows in recent use.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What a packet did to its flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    Continues,
+    /// The flow is over for this reason: close it once the packet is on its way.
+    Over(CloseReason),
+}
+
+impl FlowTable {
+    pub fn new(limits: FlowLimits, seed: u64) -> Self {
+        FlowTable {
+            limits,
+            flows: Slab::new(),
+            by_tuple: HashMap::with_hasher(FixedState::with_seed(seed)),
+            lists: Default::default(),
+            per_client: HashMap::with_hasher(FixedState::with_seed(seed)),
+            next_generation: 0,
+        }
+    }
+
+    pub fn set_limits(&mut self, limits: FlowLimits) {
+        self.limits = limits;
+    }
+
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    pub fn get(&self, id: FlowId) -> Option<&Flow> {
+        self.flows.get(id.slot as usize).filter(|flow| flow.id == id)
+    }
+
+    pub fn find(&self, client: u32, tuple: FiveTuple) -> Option<FlowId> {
+        let slot = *self.by_tuple.get(&(client, tuple))?;
+        self.flows.get(slot as usize).map(|flow| flow.id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.iter().map(|(_, flow)| flow)
+    }
+
+    pub fn of_client(&self, client: u32) -> impl Iterator<Item = &Flow> {
+        let slots = self.per_client.get(&client).map(Vec::as_slice).unwrap_or_default();
+        slots.iter().filter_map(|slot| self.flows.get(*slot as usize))
+    }
+
+    /// Adds a flow, and gives back the one that had to make room.
+    pub fn open(
+        &mut self,
+        client: u32,
+        tuple: FiveTuple,
+        allowed: Allowed,
+        now: Instant,
+    ) -> Result<(FlowId, Option<Flow>), Full> {
+        let evicted = match self.victim(client) {
+            None => None,
+            Some(slot) => {
+                let victim = slot.and_then(|slot| self.flows.get(slot as usize)).ok_or(Full)?;
+                if now.saturating_duration_since(victim.last_used) < EVICTION_GRACE {
+                    return Err(Full);
+                }
+                self.close(victim.id)
+            }
+        };
+        let entry = self.flows.vacant_entry();
+        let slot = entry.key() as u32;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let id = FlowId { slot, generation: self.next_generation };
+        let class = match tuple.protocol {
+            Protocol::Tcp => Class::TcpTransitory,
+            Protocol::Udp => Class::Udp,
+            Protocol::Icmp => Class::Icmp,
+        };
+        entry.insert(Flow {
+            id,
+            client,
+            tuple,
+            allowed,
+            opened: now,
+            traffic: Traffic::default(),
+            last_used: now,
+            class,
+            tcp: TcpState::default(),
+            links: Links::default(),
+        });
+        self.lists[class as usize].push(&mut self.flows, slot);
+        self.by_tuple.insert((client, tuple), slot);
+        self.per_client.entry(client).or_default().push(slot);
+        Ok((id, evicted))
+    }
+
+    /// Counts a packet of the flow and follows its TCP state.
+    pub fn follow(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        transport: Transport,
+        bytes: usize,
+        now: Instant,
+    ) -> Progress {
+        let Some(flow) = self.flows.get_mut(id.slot as usize).filter(|flow| flow.id == id) else {
+            return Progress::Continues;
+        };
+        flow.traffic.count(direction, bytes);
+        let mut class = flow.class;
+        if let Transport::Tcp { flags, sequence, acknowledgement, payload_len, .. } = transport {
+            flow.tcp.follow(direction, flags, (sequence, acknowledgement), payload_len);
+            if let Some(reason) = flow.tcp.over() {
+                return Progress::Over(reason);
+            }
+            class = if flow.tcp.is_established() { Class::TcpEstablished } else { Class::TcpTransitory };
+        }
+        if class != flow.class || now.saturating_duration_since(flow.last_used) >= TOUCH_INTERVAL {
+            let from = flow.class;
+            flow.last_used = now;
+            flow.class = class;
+            self.lists[from as usize].remove(&mut self.flows, id.slot);
+            self.lists[class as usize].push(&mut self.flows, id.slot);
+        }
+        Progress::Continues
+    }
+
+    /// Whether a TCP packet may be the first of a flow.
+    pub fn may_open(transport: Transport) -> bool {
+        matches!(
+            transport,
+            Transport::Tcp { flags: TcpFlags { syn: true, ack: false, .. }, .. }
+                | Transport::Udp { .. }
+                | Transport::EchoRequest { .. }
+        )
+    }
+
+    /// Takes a flow out of the table.
+    pub fn close(&mut self, id: FlowId) -> Option<Flow> {
+        let class = self.get(id)?.class;
+        self.lists[class as usize].remove(&mut self.flows, id.slot);
+        let flow = self.flows.try_remove(id.slot as usize)?;
+        self.by_tuple.remove(&(flow.client, flow.tuple));
+        if let Some(slots) = self.per_client.get_mut(&flow.client) {
+            slots.retain(|slot| *slot != id.slot);
+            if slots.is_empty() {
+                self.per_client.remove(&flow.client);
+            }
+        }
+        Some(flow)
+    }
+
+    /// Takes out the next flow that has been idle too long; call until there is none.
+    pub fn expire(&mut self, now: Instant) -> Option<Flow> {
+        let id = CLASSES.iter().find_map(|class| {
+            let flow = self.oldest(*class)?;
+            (now.saturating_duration_since(flow.last_used) >= self.idle_limit(*class)).then_some(flow.id)
+        })?;
+        self.close(id)
+    }
+
+    /// When [`FlowTable::expire`] has work next.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        CLASSES
+            .iter()
+            .filter_map(|class| Some(self.oldest(*class)?.last_used + self.idle_limit(*class)))
+            .min()
+    }
+
+    fn oldest(&self, class: Class) -> Option<&Flow> {
+        self.flows.get(self.lists[class as usize].head()? as usize)
+    }
+
+    fn idle_limit(&self, class: Class) -> Duration {
+        match class {
+            Class::Icmp => self.limits.icmp,
+            Class::Udp => self.limits.udp,
+            Class::TcpTransitory => self.limits.tcp_transitory,
+            Class::TcpEstablished => self.limits.tcp_established,
+        }
+    }
+
+    /// None when there is room; else the slot that gives way, if there is any.
+    fn victim(&self, client: u32) -> Option<Option<u32>> {
+        let slots = self.per_client.get(&client).map(Vec::as_slice).unwrap_or_default();
+        if slots.len() >= self.limits.per_client {
+            return Some(
+                slots.iter().copied().min_by_key(|slot| self.flows.get(*slot as usize).map(|f| f.last_used)),
+            );
+        }
+        if self.flows.len() >= self.limits.total {
+            let oldest =
+                CLASSES.iter().filter_map(|class| self.oldest(*class)).min_by_key(|flow| flow.last_used);
+            return Some(oldest.map(|flow| flow.id.slot));
+        }
+        None
+    }
+}
+
+impl Flow {
+    pub fn destination(&self) -> SocketAddr {
+        self.tuple.destination
+    }
+
+    /// Since when no packet passed, to within a second.
+    pub fn last_used(&self) -> Instant {
+        self.last_used
+    }
+}
+
+#[cfg(test)]
+mod tests;

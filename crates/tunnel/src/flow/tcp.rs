@@ -1,0 +1,56 @@
+//! The state of a TCP connection as a bystander sees it (RFC 9293 figure 5, both ends at once).
+
+use super::{CloseReason, Direction};
+use crate::packet::TcpFlags;
+
+/// One side's progress.
+#[derive(Debug, Clone, Copy, Default)]
+struct Side {
+    syn: bool,
+    /// Sequence number after this side's FIN, once sent.
+    fin: Option<u32>,
+    fin_acknowledged: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TcpState {
+    up: Side,
+    down: Side,
+    reset: bool,
+}
+
+impl TcpState {
+    pub(super) fn follow(
+        &mut self,
+        direction: Direction,
+        flags: TcpFlags,
+        (sequence, acknowledgement): (u32, u32),
+        payload_len: u32,
+    ) {
+        let (sender, receiver) = match direction {
+            Direction::Up => (&mut self.up, &mut self.down),
+            Direction::Down => (&mut self.down, &mut self.up),
+        };
+        self.reset |= flags.rst;
+        sender.syn |= flags.syn;
+        if flags.fin {
+            sender.fin = sender.fin.or(Some(sequence.wrapping_add(payload_len).wrapping_add(1)));
+        }
+        if flags.ack
+            && let Some(fin) = receiver.fin
+        {
+            receiver.fin_acknowledged |= acknowledgement.wrapping_sub(fin) as i32 >= 0;
+        }
+    }
+
+    pub(super) fn is_established(&self) -> bool {
+        self.up.syn && self.down.syn && self.up.fin.is_none() && self.down.fin.is_none()
+    }
+
+    pub(super) fn over(&self) -> Option<CloseReason> {
+        if self.reset {
+            return Some(CloseReason::Reset);
+        }
+        (self.up.fin_acknowledged && self.down.fin_acknowledged).then_some(CloseReason::Finished)
+    }
+}

@@ -1,0 +1,130 @@
+//! Changes while the gateway runs: clients, identities, policy, shutdown. None drops anyone it is not about.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use uuid::Uuid;
+use x25519_dalek::PublicKey;
+
+use super::{GatewayState, Settings};
+use crate::event::SessionEnd;
+use crate::flow::{CloseReason, FlowId};
+use crate::noise::Identity;
+use crate::peer::{ClientConfig, Peer};
+use crate::policy::{Protocol, Verdict};
+
+impl GatewayState {
+    /// Adds a client or takes over what changed about it. A session survives unless the client may no longer
+    /// connect, its key is gone, or its addresses changed.
+    pub fn upsert_client(&mut self, config: ClientConfig, now: Instant) {
+        let role = self.policy.role(&config.info.role);
+        let info = Arc::new(config.info);
+        let at = match self.by_client.get(&info.id) {
+            Some(&at) => at,
+            None => {
+                let at = self.peers.insert(Peer {
+                    info: info.clone(),
+                    role,
+                    keys: Vec::new(),
+                    access: config.access,
+                    tunnels: Vec::new(),
+                    active: None,
+                    session: None,
+                }) as u32;
+                self.by_client.insert(info.id, at);
+                at
+            }
+        };
+        let Some(peer) = self.peers.get_mut(at as usize) else { return };
+        let moved = peer.info.addresses != info.addresses;
+        if let Some(session) = &mut peer.session {
+            session.info.client = info.clone();
+        }
+        peer.info = info;
+        peer.role = role;
+        peer.access = config.access;
+        let old = std::mem::replace(&mut peer.keys, config.keys);
+        let keys: Vec<PublicKey> = peer.keys.iter().map(|key| key.public).collect();
+        for key in old.iter().filter(|key| !keys.contains(&key.public)) {
+            self.by_key.remove(key.public.as_bytes());
+        }
+        for key in &keys {
+            self.by_key.insert(key.to_bytes(), at);
+        }
+        let end = if moved { Some(SessionEnd::Removed) } else { config.access.session_end(self.unix(now)) };
+        if let Some(end) = end {
+            return self.end_session(at, end, now);
+        }
+        self.drop_tunnels(|slot| slot.peer == at && !keys.contains(&slot.key.public));
+        self.rejudge(now, Some(at));
+    }
+
+    /// Forgets a client.
+    pub fn remove_client(&mut self, id: Uuid, now: Instant) {
+        let Some(at) = self.by_client.remove(&id) else { return };
+        self.end_session(at, SessionEnd::Removed, now);
+        if let Some(peer) = self.peers.try_remove(at as usize) {
+            for key in peer.keys {
+                self.by_key.remove(key.public.as_bytes());
+            }
+        }
+    }
+
+    /// The identities that answer from now on; tunnels of others end.
+    pub fn set_identities(&mut self, identities: Vec<Identity>) {
+        let public: Vec<PublicKey> = identities.iter().map(Identity::public).collect();
+        self.identities = identities;
+        self.drop_tunnels(|slot| !public.contains(&slot.identity));
+    }
+
+    /// Puts a new configuration in force and judges every live flow by it.
+    pub fn set_settings(&mut self, settings: Settings, now: Instant) {
+        self.policy = settings.policy;
+        self.answer_refused = settings.answer_refused;
+        self.flows.set_limits(settings.flows);
+        self.guard.set_limits(settings.handshakes);
+        for (_, peer) in &mut self.peers {
+            peer.role = self.policy.role(&peer.info.role);
+        }
+        self.rejudge(now, None);
+    }
+
+    /// Ends every session, so that each has its closing record.
+    pub fn shut_down(&mut self, now: Instant) {
+        let present: Vec<u32> =
+            self.peers.iter().filter(|(_, peer)| peer.session.is_some()).map(|(at, _)| at as u32).collect();
+        for at in present {
+            self.end_session(at, SessionEnd::Shutdown, now);
+        }
+        self.refusals.collect(now, true, &mut self.events);
+    }
+
+    /// Cuts the flows that policy no longer allows.
+    fn rejudge(&mut self, now: Instant, only: Option<u32>) {
+        let cut: Vec<FlowId> = self
+            .flows
+            .iter()
+            .filter(|flow| only.is_none_or(|at| flow.client == at))
+            .filter(|flow| {
+                let destination = flow.tuple.destination;
+                let port = if flow.tuple.protocol == Protocol::Icmp { 0 } else { destination.port() };
+                let role = self.peers.get(flow.client as usize).and_then(|peer| peer.role);
+                let verdict =
+                    role.map(|role| self.policy.decide(role, destination.ip(), flow.tuple.protocol, port));
+                !matches!(verdict, Some(Verdict::Allow(_)))
+            })
+            .map(|flow| flow.id)
+            .collect();
+        for id in cut {
+            self.close_flow(id, CloseReason::Policy, now);
+        }
+    }
+
+    fn drop_tunnels(&mut self, which: impl Fn(&super::TunnelSlot) -> bool) {
+        let slots: Vec<u32> =
+            self.tunnels.iter().filter(|(_, slot)| which(slot)).map(|(slot, _)| slot as u32).collect();
+        for slot in slots {
+            self.remove_tunnel(slot);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! From a datagram to an authenticated message: identity, limits, peer, tunnel.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use uuid::Uuid;
+use x25519_dalek::PublicKey;
+
+use super::{GatewayState, TunnelSlot, send};
+use crate::counters::Drop;
+use crate::event::Rejection;
+use crate::guard::Admission;
+use crate::noise::{Initiation, Opened, Proof, Refused, Tunnel, TunnelKeys, slot_of};
+use crate::peer::{ClientKey, Route};
+use crate::sink::{DatagramSink, InnerSink};
+
+impl GatewayState {
+    /// Cheapest checks first: mac1, the source's limit, one Diffie-Hellman, the registry, and only then the rest.
+    pub(super) fn handle_initiation(
+        &mut self,
+        from: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
+        let Some(identity) = self.identities.iter().position(|identity| identity.is_addressed_by(datagram))
+        else {
+            return self.counters.count(Drop::UnknownIdentity);
+        };
+        if !self.admit(identity, from, datagram, now, datagrams) {
+            return;
+        }
+        let key = match self.identities[identity].sender(datagram) {
+            Initiation::From(key) => key,
+            Initiation::Forged => return self.reject(from, Rejection::Forged, None, now),
+            Initiation::NotForUs => return self.counters.count(Drop::UnknownIdentity),
+        };
+        let Some(&at) = self.by_key.get(key.as_bytes()) else {
+            return self.reject(from, Rejection::UnknownKey, Some(key), now);
+        };
+        if let Some(why) = self.peers.get(at as usize).and_then(|peer| peer.access.rejection(self.unix(now)))
+        {
+            return self.reject(from, why, Some(key), now);
+        }
+        let Some(slot) = self.tunnel_for(at, key, identity, now) else { return };
+        self.answer_initiation(slot, from, datagram, now, datagrams);
+    }
+
+    /// Whether the source may shake hands now; if not, it may get a cookie.
+    fn admit(
+        &mut self,
+        identity: usize,
+        from: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) -> bool {
+        if self.guard.admit(from.ip(), now) == Admission::Accept {
+            return true;
+        }
+        match self.identities[identity].proves_source(from.ip(), datagram, &mut self.opened) {
+            Proof::Valid if self.guard.admit_proven(from.ip(), now) => true,
+            Proof::Valid => {
+                self.counters.count(Drop::RateLimited);
+                self.reject(from, Rejection::RateLimited, None, now);
+                false
+            }
+            Proof::Cookie(length) => {
+                self.counters.count(Drop::CookieDemanded);
+                send(from, &self.opened[..length], datagrams);
+                false
+            }
+            Proof::NotForUs => false,
+        }
+    }
+
+    fn answer_initiation(
+        &mut self,
+        slot: u32,
+        from: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
+        let Some(found) = self.tunnels.get_mut(slot as usize) else { return };
+        match found.tunnel.open(from.ip(), datagram, &mut self.opened) {
+            Ok(Opened::Reply(response)) => {
+                send(from, response, datagrams);
+                self.counters.handshakes += 1;
+            }
+            Ok(_) => {}
+            Err(why) => {
+                let key = found.key.public;
+                let why = if why == Refused::Replayed { Rejection::Replayed } else { Rejection::Forged };
+                self.reject(from, why, Some(key), now);
+            }
+        }
+    }
+
+    /// The client's tunnel for this key, its present pre-shared key and this identity; made when there is none.
+    /// A tunnel with an earlier pre-shared key stays beside it until its sessions end.
+    fn tunnel_for(&mut self, at: u32, key: PublicKey, identity: usize, now: Instant) -> Option<u32> {
+        let identity = self.identities.get(identity)?;
+        let peer = self.peers.get_mut(at as usize)?;
+        let key: ClientKey = peer.keys.iter().find(|own| own.public == key)?.clone();
+        let fits = |slot: &&u32| {
+            let tunnel = self.tunnels.get(**slot as usize);
+            tunnel.is_some_and(|t| t.key == key && t.identity == identity.public())
+        };
+        if let Some(slot) = peer.tunnels.iter().find(fits) {
+            return Some(*slot);
+        }
+        let entry = self.tunnels.vacant_entry();
+        let slot = entry.key() as u32;
+        let keys = TunnelKeys { peer: key.public, preshared: key.preshared, persistent_keepalive: None };
+        let tunnel = Tunnel::new(identity, keys, slot, now, &mut self.rng);
+        let scheduled = tunnel.next_tick();
+        self.ticks.insert((scheduled, slot));
+        let identity = identity.public();
+        entry.insert(TunnelSlot { tunnel, peer: at, key, identity, expected_at: None, scheduled });
+        peer.tunnels.push(slot);
+        Some(slot)
+    }
+
+    /// Begins a handshake with a client at the address where it was last seen: after a restart the client is back
+    /// at once, instead of when its own timers notice (15 s).
+    pub fn reconnect(
+        &mut self,
+        client: Uuid,
+        at: SocketAddr,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
+        let Some(&peer) = self.by_client.get(&client) else { return };
+        let Some(found) = self.peers.get(peer as usize) else { return };
+        let (Some(key), None) = (found.keys.last(), &found.session) else { return };
+        if found.access.rejection(self.unix(now)).is_some() || self.identities.is_empty() {
+            return;
+        }
+        let Some(slot) = self.tunnel_for(peer, key.public, 0, now) else { return };
+        if let Some(tunnel) = self.tunnels.get_mut(slot as usize) {
+            tunnel.expected_at = Some(at);
+        }
+        self.initiate(slot, at, now, datagrams);
+    }
+
+    /// A handshake response, cookie reply or transport message.
+    pub(super) fn handle_message(
+        &mut self,
+        index: u32,
+        from: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+        inner: &mut impl InnerSink,
+    ) {
+        let slot = slot_of(index);
+        let Some(found) = self.tunnels.get_mut(slot as usize) else {
+            return self.counters.count(Drop::NoSession);
+        };
+        let at = found.peer;
+        // Lent to the inner path while the state goes on; given back below.
+        let mut buffer = std::mem::take(&mut self.opened);
+        match found.tunnel.open(from.ip(), datagram, &mut buffer) {
+            Ok(Opened::Packet(packet)) => {
+                self.authenticated(at, slot, from, datagram.len(), now);
+                self.flush(slot, from, datagrams);
+                self.handle_inner(at, packet, now, datagrams, inner);
+            }
+            Ok(Opened::Keepalive) => {
+                self.authenticated(at, slot, from, datagram.len(), now);
+                self.flush(slot, from, datagrams);
+            }
+            Ok(Opened::Reply(message)) => {
+                send(from, message, datagrams);
+                self.counters.handshakes += 1;
+                self.authenticated(at, slot, from, datagram.len(), now);
+                self.flush(slot, from, datagrams);
+            }
+            Ok(Opened::Done) => {}
+            Err(why) => self.counters.count(why.into()),
+        }
+        self.opened = buffer;
+    }
+
+    /// Sends what waited for a session.
+    fn flush(&mut self, slot: u32, to: SocketAddr, datagrams: &mut impl DatagramSink) {
+        let Some(found) = self.tunnels.get_mut(slot as usize) else { return };
+        while let Some(message) = found.tunnel.flush(&mut self.answer) {
+            send(to, message, datagrams);
+        }
+    }
+
+    /// Seals an inner packet for a client; `packet` has spare room for padding after its first `len` bytes.
+    pub(super) fn seal_to(
+        &mut self,
+        Route { slot, endpoint }: Route,
+        packet: &mut [u8],
+        len: usize,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
+        let Some(found) = self.tunnels.get_mut(slot as usize) else { return };
+        let room = datagrams.reserve(endpoint, crate::noise::sealed_len(len));
+        match found.tunnel.seal(packet, len, room) {
+            Ok(Some(message)) => {
+                let (length, rekey) = (message.len(), found.tunnel.wants_rekey(message));
+                datagrams.commit(length);
+                if let Some(session) =
+                    self.peers.get_mut(found.peer as usize).and_then(|p| p.session.as_mut())
+                {
+                    session.traffic.count(crate::flow::Direction::Down, length);
+                }
+                self.counters.traffic.count(crate::flow::Direction::Down, length);
+                if rekey {
+                    self.initiate(slot, endpoint, now, datagrams);
+                }
+            }
+            Ok(None) => {}
+            Err(why) => {
+                self.counters.count(why.into());
+                if why == Refused::Exhausted {
+                    self.initiate(slot, endpoint, now, datagrams);
+                }
+            }
+        }
+    }
+
+    fn initiate(&mut self, slot: u32, to: SocketAddr, now: Instant, datagrams: &mut impl DatagramSink) {
+        let Some(found) = self.tunnels.get_mut(slot as usize) else { return };
+        if let Some(message) = found.tunnel.initiate(&mut self.answer, false, now, &mut self.rng) {
+            send(to, message, datagrams);
+        }
+    }
+
+    pub(super) fn reject(&mut self, from: SocketAddr, why: Rejection, key: Option<PublicKey>, now: Instant) {
+        self.counters.count(Drop::HandshakeRejected);
+        let at = key.and_then(|key| self.by_key.get(key.as_bytes()));
+        let client = at.and_then(|at| self.peers.get(*at as usize)).map(|peer| &peer.info);
+        let unix = self.clock.1 + now.saturating_duration_since(self.clock.0).as_millis() as u64;
+        self.refusals.reject(from, why, key, client, (now, unix));
+    }
+}

@@ -1,0 +1,237 @@
+//! From an authenticated client's packet to the egress: source, policy, flow.
+
+use std::time::Instant;
+
+use super::GatewayState;
+use crate::counters::Drop;
+use crate::event::{FlowInfo, GatewayEvent};
+use crate::flow::{CloseReason, Direction, Flow, FlowId, FlowTable, Progress};
+use crate::packet::{FiveTuple, Packet, Transport};
+use crate::policy::{Allowed, DenyReason, Protocol, Refusal, Verdict};
+use crate::reply::{self, Unreachable};
+use crate::sink::{DatagramSink, InnerSink};
+
+impl GatewayState {
+    pub(super) fn handle_inner(
+        &mut self,
+        at: u32,
+        bytes: &[u8],
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+        inner: &mut impl InnerSink,
+    ) {
+        let packet = match Packet::parse(bytes) {
+            Ok(packet) => packet,
+            Err(why) => return self.counters.count(why.into()),
+        };
+        // Cryptokey routing: every client address is a /32 or /128, so the longest prefix is the address itself.
+        if !self.peer_of_address(at, packet.source) {
+            return self.counters.count(Drop::SpoofedSource);
+        }
+        if let Transport::IcmpError { about } = packet.transport {
+            return self.handle_icmp_error(at, about, &packet, now, inner);
+        }
+        let Some(tuple) = packet.five_tuple() else {
+            return self.refuse_protocol(at, &packet, now, datagrams);
+        };
+        let id = match self.flows.find(at, tuple) {
+            Some(id) => id,
+            None => match self.open_flow(at, tuple, &packet, now, datagrams) {
+                Some(id) => id,
+                None => return,
+            },
+        };
+        let progress = self.flows.follow(id, Direction::Up, packet.transport, bytes.len(), now);
+        if let Some(flow) = self.flows.get(id)
+            && flow.allowed.control
+            && matches!(packet.transport, Transport::EchoRequest { .. })
+        {
+            return self.answer_with(at, now, datagrams, |out| reply::echo(&packet, out));
+        }
+        inner.packet(id, &packet);
+        if let Progress::Over(reason) = progress {
+            self.close_flow(id, reason, now);
+        }
+    }
+
+    /// Judges the first packet of a flow.
+    fn open_flow(
+        &mut self,
+        at: u32,
+        tuple: FiveTuple,
+        packet: &Packet<'_>,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) -> Option<FlowId> {
+        let port = if tuple.protocol == Protocol::Icmp { 0 } else { tuple.destination.port() };
+        match self.judge(at, tuple.protocol, packet.destination, port) {
+            Verdict::Deny(refusal) => {
+                self.deny(at, (packet.destination, tuple.protocol, port), refusal, now);
+                self.answer_refused(at, packet, now, datagrams);
+                None
+            }
+            Verdict::Allow(_) if !FlowTable::may_open(packet.transport) => {
+                self.counters.count(Drop::NoFlow);
+                // A connection from before a restart: the client learns at once that it is gone.
+                self.answer_with(at, now, datagrams, |out| reply::reset(packet, out));
+                None
+            }
+            Verdict::Allow(allowed) => self.insert_flow(at, tuple, allowed, packet, now, datagrams),
+        }
+    }
+
+    fn insert_flow(
+        &mut self,
+        at: u32,
+        tuple: FiveTuple,
+        allowed: Allowed,
+        packet: &Packet<'_>,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) -> Option<FlowId> {
+        let refused = if !self.accepting && !allowed.control {
+            DenyReason::AuditUnavailable
+        } else {
+            match self.flows.open(at, tuple, allowed.clone(), now) {
+                Ok((id, evicted)) => {
+                    if let Some(flow) = evicted {
+                        self.report_closed(flow, CloseReason::Evicted, now);
+                    }
+                    self.report_opened(id, now);
+                    return Some(id);
+                }
+                Err(crate::flow::Full) => DenyReason::FlowLimit,
+            }
+        };
+        let refusal = Refusal {
+            reason: refused,
+            server: Some(allowed.server),
+            rule: refused.as_str().into(),
+            nearest: None,
+        };
+        self.deny(at, (packet.destination, tuple.protocol, tuple.destination.port()), refusal, now);
+        self.answer_refused(at, packet, now, datagrams);
+        None
+    }
+
+    fn judge(&self, at: u32, protocol: Protocol, destination: std::net::IpAddr, port: u16) -> Verdict {
+        match self.peers.get(at as usize).and_then(|peer| peer.role) {
+            Some(role) => self.policy.decide(role, destination, protocol, port),
+            None => Verdict::Deny(Refusal {
+                reason: DenyReason::UnknownRole,
+                server: None,
+                rule: "the client's role is not configured".into(),
+                nearest: None,
+            }),
+        }
+    }
+
+    fn refuse_protocol(
+        &mut self,
+        at: u32,
+        packet: &Packet<'_>,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
+        let refusal = Refusal {
+            reason: DenyReason::Protocol,
+            server: self.policy.server_name(packet.destination).cloned(),
+            rule: "only TCP, UDP and ICMP echo are forwarded".into(),
+            nearest: None,
+        };
+        let number = match packet.transport {
+            Transport::Other(number) => number.into(),
+            _ => 1,
+        };
+        self.deny(at, (packet.destination, Protocol::Icmp, number), refusal, now);
+        self.answer_refused(at, packet, now, datagrams);
+    }
+
+    fn handle_icmp_error(
+        &mut self,
+        at: u32,
+        about: FiveTuple,
+        packet: &Packet<'_>,
+        now: Instant,
+        inner: &mut impl InnerSink,
+    ) {
+        // The error quotes what the server sent, so the flow seen from the client is the reverse.
+        match self.flows.find(at, about.reversed()) {
+            Some(id) => {
+                self.flows.follow(id, Direction::Up, packet.transport, packet.bytes().len(), now);
+                inner.packet(id, packet);
+            }
+            None => self.counters.count(Drop::NoFlow),
+        }
+    }
+
+    fn deny(
+        &mut self,
+        at: u32,
+        (destination, protocol, port): (std::net::IpAddr, Protocol, u16),
+        refusal: Refusal,
+        now: Instant,
+    ) {
+        self.counters.count(Drop::Denied);
+        let unix = self.unix(now);
+        if let Some(session) = self.peers.get(at as usize).and_then(|peer| peer.session.as_ref()) {
+            self.refusals.deny(&session.info, (destination, protocol, port), refusal, (now, unix));
+        }
+    }
+
+    /// Tells the client that its packet was refused, so that it fails at once: a RST or an ICMP error.
+    fn answer_refused(
+        &mut self,
+        at: u32,
+        packet: &Packet<'_>,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
+        if !self.answer_refused {
+            return;
+        }
+        self.answer_with(at, now, datagrams, |out| match packet.transport {
+            Transport::Tcp { .. } => reply::reset(packet, out),
+            Transport::EchoReply { .. } => None,
+            _ => reply::unreachable(packet, Unreachable::AdministrativelyProhibited, out),
+        });
+    }
+
+    /// Builds a packet and sends it to the client.
+    pub(super) fn answer_with(
+        &mut self,
+        at: u32,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+        build: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) {
+        let Some(route) = self.route(at) else { return self.counters.count(Drop::NoEndpoint) };
+        let mut answer = std::mem::take(&mut self.answer);
+        if let Some(length) = build(&mut answer) {
+            self.seal_to(route, &mut answer, length, now, datagrams);
+        }
+        self.answer = answer;
+    }
+
+    fn report_opened(&mut self, id: FlowId, now: Instant) {
+        self.counters.flows_opened += 1;
+        let at = self.unix(now);
+        let Some(flow) = self.flows.get(id) else { return };
+        if let Some(flow) = self.flow_info(flow) {
+            self.events.push_back(GatewayEvent::FlowOpened { flow, at });
+        }
+    }
+
+    pub(super) fn report_closed(&mut self, flow: Flow, reason: CloseReason, now: Instant) {
+        let (at, opened, traffic) = (self.unix(now), self.unix_of_past(flow.opened, now), flow.traffic);
+        if let Some(flow) = self.flow_info(&flow) {
+            self.events.push_back(GatewayEvent::FlowClosed { flow, reason, traffic, opened, at });
+        }
+    }
+
+    /// A control service's flow too: who serves it needs to know that it ended.
+    fn flow_info(&self, flow: &Flow) -> Option<FlowInfo> {
+        let session = self.peers.get(flow.client as usize)?.session.as_ref()?.info.clone();
+        Some(FlowInfo { id: flow.id, session, tuple: flow.tuple, allowed: flow.allowed.clone() })
+    }
+}

@@ -1,0 +1,262 @@
+//! The gateway's state machine: datagrams in, allowed inner packets out, and back.
+//!
+//! Call `handle_*` with what arrived and the present; datagrams and inner packets come out through the sinks at
+//! once, events through [`GatewayState::poll_event`]. Call [`GatewayState::handle_timeout`] when
+//! [`GatewayState::poll_timeout`] is due.
+
+mod clients;
+mod egress;
+mod handshake;
+mod inner;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use foldhash::quality::FixedState;
+use slab::Slab;
+use uuid::Uuid;
+use x25519_dalek::PublicKey;
+
+use crate::counters::{Counters, Drop};
+use crate::denials::Refusals;
+use crate::event::{GatewayEvent, UnixMillis};
+use crate::flow::{FlowLimits, FlowTable};
+use crate::guard::{Guard, HandshakeLimits};
+use crate::noise::{Identity, Kind, Tick, Tunnel, classify};
+use crate::peer::{ClientKey, Peer, Route, SessionStatus};
+use crate::policy::Policy;
+use crate::sink::{DatagramSink, InnerSink};
+
+/// How often sessions are looked through for silence and ended validity.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Largest UDP payload; no datagram is longer.
+const MAX_DATAGRAM: usize = 65_535;
+
+/// What the state machine is told at its start and when the configuration changes.
+#[derive(Debug)]
+pub struct Settings {
+    pub policy: Policy,
+    pub flows: FlowLimits,
+    pub handshakes: HandshakeLimits,
+    /// Refused flows get a RST or an ICMP error; otherwise silence.
+    pub answer_refused: bool,
+}
+
+/// Every client, session and flow of one worker.
+pub struct GatewayState {
+    policy: Policy,
+    answer_refused: bool,
+    /// New flows are refused while the audit log cannot be written.
+    accepting: bool,
+    identities: Vec<Identity>,
+    guard: Guard,
+    peers: Slab<Peer>,
+    by_client: HashMap<Uuid, u32, FixedState>,
+    by_key: HashMap<[u8; 32], u32, FixedState>,
+    tunnels: Slab<TunnelSlot>,
+    /// When each tunnel's timers run next.
+    ticks: BTreeSet<(Instant, u32)>,
+    flows: FlowTable,
+    refusals: Refusals,
+    events: VecDeque<GatewayEvent>,
+    counters: Counters,
+    rng: fastrand::Rng,
+    /// Plaintext of the datagram at hand.
+    opened: Vec<u8>,
+    /// A packet of our own on its way to a client.
+    answer: Vec<u8>,
+    clock: (Instant, UnixMillis),
+    next_housekeeping: Instant,
+}
+
+impl std::fmt::Debug for GatewayState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GatewayState").field("peers", &self.peers.len()).finish_non_exhaustive()
+    }
+}
+
+struct TunnelSlot {
+    tunnel: Tunnel,
+    peer: u32,
+    key: ClientKey,
+    identity: PublicKey,
+    /// Where a handshake that this side began goes, while there is no session yet.
+    expected_at: Option<SocketAddr>,
+    scheduled: Instant,
+}
+
+impl GatewayState {
+    /// `unix` is the wall clock at `now`; `seed` makes everything but boringtun's own randomness repeatable.
+    pub fn new(settings: Settings, now: Instant, unix: UnixMillis, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        GatewayState {
+            policy: settings.policy,
+            answer_refused: settings.answer_refused,
+            accepting: true,
+            identities: Vec::new(),
+            guard: Guard::new(settings.handshakes, rng.u64(..), now),
+            peers: Slab::new(),
+            by_client: HashMap::with_hasher(FixedState::with_seed(rng.u64(..))),
+            by_key: HashMap::with_hasher(FixedState::with_seed(rng.u64(..))),
+            tunnels: Slab::new(),
+            ticks: BTreeSet::new(),
+            flows: FlowTable::new(settings.flows, rng.u64(..)),
+            refusals: Refusals::default(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+            rng,
+            opened: vec![0; MAX_DATAGRAM],
+            answer: vec![0; 2048],
+            clock: (now, unix),
+            next_housekeeping: now + HOUSEKEEPING,
+        }
+    }
+
+    /// Takes one datagram from the internet. Replies go to `datagrams`, allowed packets to `inner`.
+    pub fn handle_datagram(
+        &mut self,
+        from: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+        inner: &mut impl InnerSink,
+    ) {
+        match classify(datagram) {
+            Some(Kind::Initiation) => self.handle_initiation(from, datagram, now, datagrams),
+            Some(Kind::ForReceiver(index)) => {
+                self.handle_message(index, from, datagram, now, datagrams, inner)
+            }
+            None => self.counters.count(Drop::NotWireGuard),
+        }
+    }
+
+    /// Runs everything that is due.
+    pub fn handle_timeout(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
+        while let Some(&(due, slot)) = self.ticks.first()
+            && due <= now
+        {
+            self.tick(slot, now, datagrams);
+        }
+        if now >= self.next_housekeeping {
+            self.next_housekeeping = now + HOUSEKEEPING;
+            self.end_sessions(now);
+        }
+        self.expire_flows(now);
+        self.refusals.collect(now, false, &mut self.events);
+    }
+
+    /// When [`GatewayState::handle_timeout`] has work next.
+    pub fn poll_timeout(&self) -> Instant {
+        let tick = self.ticks.first().map(|(due, _)| *due);
+        let rest = [tick, self.flows.next_expiry(), self.refusals.due()];
+        rest.into_iter().flatten().fold(self.next_housekeeping, Instant::min)
+    }
+
+    pub fn poll_event(&mut self) -> Option<GatewayEvent> {
+        self.events.pop_front()
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub fn flows(&self) -> &FlowTable {
+        &self.flows
+    }
+
+    pub fn sessions(&self) -> impl Iterator<Item = SessionStatus> + '_ {
+        self.peers.iter().filter_map(|(at, peer)| {
+            let session = peer.session.as_ref()?;
+            let ages =
+                peer.tunnels.iter().filter_map(|slot| self.tunnels.get(*slot as usize)?.tunnel.session_age());
+            Some(SessionStatus {
+                info: session.info.clone(),
+                opened: session.opened,
+                last_seen: session.last_seen,
+                handshake_age: ages.min(),
+                traffic: session.traffic,
+                flows: self.flows.of_client(at as u32).count(),
+            })
+        })
+    }
+
+    /// Whether new flows are let in; false while the audit log cannot be written.
+    pub fn set_accepting(&mut self, accepting: bool) {
+        self.accepting = accepting;
+    }
+
+    /// Tells the wall clock again, which may have been stepped.
+    pub fn set_clock(&mut self, now: Instant, unix: UnixMillis) {
+        self.clock = (now, unix);
+    }
+
+    fn unix(&self, now: Instant) -> UnixMillis {
+        self.clock.1 + now.saturating_duration_since(self.clock.0).as_millis() as u64
+    }
+
+    fn unix_of_past(&self, then: Instant, now: Instant) -> UnixMillis {
+        self.unix(now).saturating_sub(now.saturating_duration_since(then).as_millis() as u64)
+    }
+
+    fn new_id(&mut self, now: Instant) -> Uuid {
+        let mut random = [0; 10];
+        self.rng.fill(&mut random);
+        uuid::Builder::from_unix_timestamp_millis(self.unix(now), &random).into_uuid()
+    }
+
+    fn tick(&mut self, slot: u32, now: Instant, datagrams: &mut impl DatagramSink) {
+        let Some(TunnelSlot { tunnel, peer, expected_at, scheduled, .. }) =
+            self.tunnels.get_mut(slot as usize)
+        else {
+            return;
+        };
+        let session = self.peers.get(*peer as usize).and_then(|peer| peer.session.as_ref());
+        let endpoint = session.map(|session| session.info.endpoint).or(*expected_at);
+        match tunnel.tick(now, &mut self.rng, &mut self.opened) {
+            Tick::Send(message) => match endpoint {
+                Some(endpoint) => send(endpoint, message, datagrams),
+                None => self.counters.count(Drop::NoEndpoint),
+            },
+            Tick::Idle => {}
+            Tick::Expired => return self.remove_tunnel(slot),
+        }
+        self.ticks.remove(&(*scheduled, slot));
+        *scheduled = tunnel.next_tick();
+        self.ticks.insert((*scheduled, slot));
+    }
+
+    fn remove_tunnel(&mut self, slot: u32) {
+        let Some(removed) = self.tunnels.try_remove(slot as usize) else { return };
+        self.ticks.remove(&(removed.scheduled, slot));
+        if let Some(peer) = self.peers.get_mut(removed.peer as usize) {
+            peer.tunnels.retain(|other| *other != slot);
+            if peer.active == Some(slot) {
+                peer.active = peer.tunnels.last().copied();
+            }
+        }
+    }
+
+    fn route(&self, peer: u32) -> Option<Route> {
+        let peer = self.peers.get(peer as usize)?;
+        Some(Route { slot: peer.active?, endpoint: peer.session.as_ref()?.info.endpoint })
+    }
+
+    fn peer_of_address(&self, peer: u32, address: IpAddr) -> bool {
+        self.peers.get(peer as usize).is_some_and(|peer| peer.owns(address))
+    }
+}
+
+fn send(to: SocketAddr, message: &[u8], datagrams: &mut impl DatagramSink) {
+    if let Some(room) = datagrams.reserve(to, message.len()).get_mut(..message.len()) {
+        room.copy_from_slice(message);
+        datagrams.commit(message.len());
+    }
+}

@@ -1,0 +1,95 @@
+//! When a client is present: sessions open with the first authenticated transport message, roam, and end.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use x25519_dalek::PublicKey;
+
+use super::GatewayState;
+use crate::event::{GatewayEvent, SessionEnd, SessionInfo};
+use crate::flow::{CloseReason, Direction, FlowId, Traffic};
+use crate::peer::Session;
+
+/// A key pair lives 180 s (REJECT_AFTER_TIME of the WireGuard paper); a client silent for longer has none.
+const SILENCE: Duration = Duration::from_secs(180);
+
+impl GatewayState {
+    /// Notes an authenticated message: a session begins with it, or roams, and replies go where it came from.
+    ///
+    /// An initiation alone opens no session: it can be replayed by anyone who saw it, a transport message cannot.
+    pub(super) fn authenticated(&mut self, at: u32, slot: u32, from: SocketAddr, bytes: usize, now: Instant) {
+        let Some(tunnel) = self.tunnels.get(slot as usize) else { return };
+        let key = tunnel.key.public;
+        if self.peers.get(at as usize).is_some_and(|peer| peer.session.is_none()) {
+            self.begin_session(at, key, from, now);
+        }
+        let Some(peer) = self.peers.get_mut(at as usize) else { return };
+        peer.active = Some(slot);
+        let Some(session) = peer.session.as_mut() else { return };
+        session.info.key = key;
+        if session.info.endpoint != from {
+            let previous = std::mem::replace(&mut session.info.endpoint, from);
+            let session = session.info.clone();
+            let at = self.clock.1 + now.saturating_duration_since(self.clock.0).as_millis() as u64;
+            self.events.push_back(GatewayEvent::SessionRoamed { session, from: previous, at });
+        }
+        session.last_seen = now;
+        session.traffic.count(Direction::Up, bytes);
+        self.counters.traffic.count(Direction::Up, bytes);
+    }
+
+    fn begin_session(&mut self, at: u32, key: PublicKey, endpoint: SocketAddr, now: Instant) {
+        let (id, unix) = (self.new_id(now), self.unix(now));
+        let Some(peer) = self.peers.get_mut(at as usize) else { return };
+        let info = SessionInfo { id, client: peer.info.clone(), key, endpoint };
+        self.events.push_back(GatewayEvent::SessionOpened { session: info.clone(), at: unix });
+        peer.session = Some(Session { info, opened: now, last_seen: now, traffic: Traffic::default() });
+    }
+
+    /// Ends the sessions of clients that fell silent or may no longer connect.
+    pub(super) fn end_sessions(&mut self, now: Instant) {
+        let unix = self.unix(now);
+        let ended: Vec<(u32, SessionEnd)> = self
+            .peers
+            .iter()
+            .filter_map(|(at, peer)| {
+                let session = peer.session.as_ref()?;
+                if let Some(end) = peer.access.session_end(unix) {
+                    return Some((at as u32, end));
+                }
+                // A flow may idle for hours, and then goes on in the session that opened it.
+                let silent = now.saturating_duration_since(session.last_seen) > SILENCE;
+                let idle = self.flows.of_client(at as u32).next().is_none();
+                (silent && idle).then_some((at as u32, SessionEnd::Expired))
+            })
+            .collect();
+        for (at, end) in ended {
+            self.end_session(at, end, now);
+        }
+    }
+
+    /// Cuts a client's flows, forgets its key pairs and ends its session.
+    pub(super) fn end_session(&mut self, at: u32, end: SessionEnd, now: Instant) {
+        let reason = match end {
+            SessionEnd::Shutdown => CloseReason::Shutdown,
+            _ => CloseReason::ClientBlocked,
+        };
+        let flows: Vec<FlowId> = self.flows.of_client(at).map(|flow| flow.id).collect();
+        for id in flows {
+            self.close_flow(id, reason, now);
+        }
+        let Some(peer) = self.peers.get_mut(at as usize) else { return };
+        let (session, tunnels) = (peer.session.take(), peer.tunnels.clone());
+        for slot in tunnels {
+            self.remove_tunnel(slot);
+        }
+        if let Some(session) = session {
+            // What was refused in the session is told before its end.
+            self.refusals.collect(now, true, &mut self.events);
+            let at = self.unix(now);
+            let traffic = session.traffic;
+            let session = session.info;
+            self.events.push_back(GatewayEvent::SessionClosed { session, reason: end, traffic, at });
+        }
+    }
+}

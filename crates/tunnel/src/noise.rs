@@ -1,0 +1,542 @@
+//! The only file that calls boringtun, and so the only one that meets a clock and the system's random numbers.
+//!
+//! A [`Tunnel`] is one WireGuard peer relation (the paper's "secure session" with its handshakes). This adapter adds
+//! what boringtun 0.7.1 leaves to its caller:
+//!
+//! - padding of the plaintext to 16 bytes (WireGuard paper, section 5.4.6);
+//! - reject-after-messages and rekey-after-messages, both ways; a counter near 2^64 would also overflow boringtun's
+//!   own replay window, so it is refused before boringtun sees it;
+//! - jitter of up to 333 ms on handshake retransmission (paper, section 6.1), by drawing the phase of the timer anew
+//!   for each handshake;
+//! - buffers: boringtun panics when the destination is shorter than the source and 32 bytes, or 148 bytes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use boringtun::noise::errors::WireGuardError;
+use boringtun::noise::handshake::parse_handshake_anon;
+use boringtun::noise::rate_limiter::RateLimiter;
+use boringtun::noise::{Packet as Message, Tunn, TunnResult};
+use x25519_dalek::{PublicKey, StaticSecret};
+
+/// Bytes that encapsulation adds: a 16-byte header and a 16-byte tag.
+pub const OVERHEAD: usize = 32;
+/// Largest handshake message; no buffer given to boringtun may be shorter.
+pub const HANDSHAKE_INITIATION: usize = 148;
+/// boringtun's timers are polled; this is also the largest retransmission jitter of the paper.
+const TICK: Duration = Duration::from_millis(333);
+const PADDING: usize = 16;
+
+/// Message limits of one key pair. Paper, section 6.1; smaller in tests.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageLimits {
+    pub rekey_after: u64,
+    pub reject_after: u64,
+}
+
+impl Default for MessageLimits {
+    fn default() -> Self {
+        MessageLimits { rekey_after: 1 << 60, reject_after: u64::MAX - (1 << 13) }
+    }
+}
+
+/// The kind of a WireGuard message, from its first bytes and its length alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Initiation,
+    /// Handshake response, cookie reply or transport data, for the tunnel with this receiver index.
+    ForReceiver(u32),
+}
+
+/// Classifies a datagram without trusting it; none for anything that is not WireGuard.
+pub fn classify(datagram: &[u8]) -> Option<Kind> {
+    let index = |at: usize| {
+        let bytes = datagram.get(at..at + 4)?.try_into().ok()?;
+        Some(Kind::ForReceiver(u32::from_le_bytes(bytes)))
+    };
+    match (datagram.first_chunk::<4>()?, datagram.len()) {
+        ([1, 0, 0, 0], HANDSHAKE_INITIATION) => Some(Kind::Initiation),
+        ([2, 0, 0, 0], 92) => index(8),
+        ([3, 0, 0, 0], 64) | ([4, 0, 0, 0], OVERHEAD..) => index(4),
+        _ => None,
+    }
+}
+
+/// One static key pair of the gateway, as handshakes meet it.
+pub struct Identity {
+    secret: StaticSecret,
+    public: PublicKey,
+    /// Always under load, so it demands a cookie; when to ask it is [`crate::guard`]'s decision, because boringtun's
+    /// one counter for the whole node would let one source lock everybody out.
+    demanding: RateLimiter,
+    /// Never under load.
+    trusting: Arc<RateLimiter>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("public", &self.public.as_bytes()).finish_non_exhaustive()
+    }
+}
+
+/// Whether the sender of an initiation can receive at its source address.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Proof {
+    Valid,
+    /// Not yet: the first bytes of the buffer, of this length, are a cookie reply for it.
+    Cookie(usize),
+    NotForUs,
+}
+
+/// What an initiation turned out to be.
+#[derive(Debug)]
+pub enum Initiation {
+    /// Its mac1 names another identity, or it was made without knowing our public key.
+    NotForUs,
+    /// mac1 is right but the static key cannot be decrypted.
+    Forged,
+    /// From the holder of this public key, if the rest of the handshake succeeds.
+    From(PublicKey),
+}
+
+impl Identity {
+    pub fn new(secret: StaticSecret) -> Self {
+        let public = PublicKey::from(&secret);
+        Identity {
+            demanding: RateLimiter::new(&public, 0),
+            trusting: Arc::new(RateLimiter::new(&public, u64::MAX)),
+            secret,
+            public,
+        }
+    }
+
+    pub fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    /// Checks mac1 only: the cheapest way to tell a stranger's datagram.
+    pub fn is_addressed_by(&self, initiation: &[u8]) -> bool {
+        self.trusting.verify_packet(None, initiation, &mut []).is_ok()
+    }
+
+    /// Whether an initiation carries the cookie that proves `source`; if not, a cookie reply of 64 bytes goes into
+    /// `reply`.
+    pub fn proves_source(&self, source: IpAddr, initiation: &[u8], reply: &mut [u8]) -> Proof {
+        match self.demanding.verify_packet(Some(source), initiation, reply) {
+            Ok(_) => Proof::Valid,
+            Err(TunnResult::WriteToNetwork(cookie)) => Proof::Cookie(cookie.len()),
+            Err(_) => Proof::NotForUs,
+        }
+    }
+
+    /// Finds out who sent an initiation, which costs one Diffie-Hellman.
+    pub fn sender(&self, initiation: &[u8]) -> Initiation {
+        let message = match self.trusting.verify_packet(None, initiation, &mut []) {
+            Ok(Message::HandshakeInit(message)) => message,
+            _ => return Initiation::NotForUs,
+        };
+        match parse_handshake_anon(&self.secret, &self.public, &message) {
+            Ok(half) => Initiation::From(PublicKey::from(half.peer_static_public)),
+            Err(_) => Initiation::Forged,
+        }
+    }
+}
+
+/// What a message became.
+#[derive(Debug)]
+pub enum Opened<'a> {
+    /// A handshake step: answer with the first bytes of the buffer, then call [`Tunnel::flush`].
+    Reply(&'a [u8]),
+    /// An inner packet of an authenticated peer.
+    Packet(&'a [u8]),
+    /// An authenticated keepalive.
+    Keepalive,
+    /// A handshake step that needs no answer.
+    Done,
+}
+
+/// Why a message was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Not authentic: a wrong key or an altered message.
+    Forged,
+    /// An old message again: a counter or a timestamp that was seen.
+    Replayed,
+    /// The key pair has carried as many messages as it may.
+    Exhausted,
+    /// No session with that index, or expired.
+    NoSession,
+    /// The plaintext is no IP packet.
+    NotIp,
+}
+
+/// What the timer wants.
+#[derive(Debug)]
+pub enum Tick<'a> {
+    Send(&'a [u8]),
+    Idle,
+    /// No keys for too long: the tunnel is of no more use, drop it.
+    Expired,
+}
+
+/// One peer relation with its handshake, sessions and timers.
+pub struct Tunnel {
+    tunn: Box<Tunn>,
+    limits: MessageLimits,
+    next_tick: Instant,
+}
+
+impl std::fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tunnel").field("next_tick", &self.next_tick).finish_non_exhaustive()
+    }
+}
+
+/// Keys and parameters of a [`Tunnel`].
+pub struct TunnelKeys {
+    pub peer: PublicKey,
+    pub preshared: Option<[u8; 32]>,
+    /// Seconds between unconditional keepalives; for clients behind NAT.
+    pub persistent_keepalive: Option<u16>,
+}
+
+impl std::fmt::Debug for TunnelKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TunnelKeys").field("peer", &self.peer.as_bytes()).finish_non_exhaustive()
+    }
+}
+
+impl Tunnel {
+    /// `index`: 24 bits that come back as the upper bits of the receiver index, see [`slot_of`].
+    pub fn new(
+        identity: &Identity,
+        keys: TunnelKeys,
+        index: u32,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
+        let mut tunn = Tunn::new(
+            identity.secret.clone(),
+            keys.peer,
+            keys.preshared,
+            keys.persistent_keepalive,
+            index,
+            Some(identity.trusting.clone()),
+        );
+        // boringtun's idea of the present is the last call of its timer.
+        let _ = tunn.update_timers(&mut [0; HANDSHAKE_INITIATION]);
+        let next_tick = now + jitter(rng);
+        Tunnel { tunn: Box::new(tunn), limits: MessageLimits::default(), next_tick }
+    }
+
+    pub fn set_limits(&mut self, limits: MessageLimits) {
+        self.limits = limits;
+    }
+
+    /// Authenticates and opens one message into `out`, which must be as long as the datagram, and at least
+    /// [`HANDSHAKE_INITIATION`] bytes.
+    pub fn open<'a>(
+        &mut self,
+        source: IpAddr,
+        datagram: &[u8],
+        out: &'a mut [u8],
+    ) -> Result<Opened<'a>, Refused> {
+        if out.len() < datagram.len().max(HANDSHAKE_INITIATION) || datagram.is_empty() {
+            return Err(Refused::NoSession);
+        }
+        let data = counter(datagram);
+        if data.is_some_and(|counter| counter >= self.limits.reject_after) {
+            return Err(Refused::Exhausted);
+        }
+        match self.tunn.decapsulate(Some(source), datagram, out) {
+            TunnResult::Done if data.is_some() => Ok(Opened::Keepalive),
+            TunnResult::Done => Ok(Opened::Done),
+            TunnResult::WriteToNetwork(reply) => Ok(Opened::Reply(reply)),
+            TunnResult::WriteToTunnelV4(packet, _) => Ok(Opened::Packet(packet)),
+            TunnResult::WriteToTunnelV6(packet, _) => Ok(Opened::Packet(packet)),
+            TunnResult::Err(error) => Err(match error {
+                WireGuardError::DuplicateCounter
+                | WireGuardError::InvalidCounter
+                | WireGuardError::WrongTai64nTimestamp => Refused::Replayed,
+                WireGuardError::NoCurrentSession
+                | WireGuardError::WrongIndex
+                | WireGuardError::ConnectionExpired
+                | WireGuardError::UnexpectedPacket => Refused::NoSession,
+                WireGuardError::InvalidPacket if data.is_some() => Refused::NotIp,
+                _ => Refused::Forged,
+            }),
+        }
+    }
+
+    /// After a handshake completed: the next message that waited for it.
+    pub fn flush<'a>(&mut self, out: &'a mut [u8]) -> Option<&'a [u8]> {
+        match self.tunn.decapsulate(None, &[], out) {
+            TunnResult::WriteToNetwork(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Seals an inner packet into `out`, at least [`sealed_len`] bytes. Pads `packet`, whose first `len` bytes are the
+    /// inner packet and whose rest is spare room, as far as that room goes.
+    ///
+    /// Without a session the packet waits in a bounded queue and what comes back is a handshake initiation, if none
+    /// is under way.
+    pub fn seal<'a>(
+        &mut self,
+        packet: &mut [u8],
+        len: usize,
+        out: &'a mut [u8],
+    ) -> Result<Option<&'a [u8]>, Refused> {
+        let padded = len.next_multiple_of(PADDING).min(packet.len());
+        let Some(room) = packet.get_mut(len..padded) else { return Err(Refused::NoSession) };
+        room.fill(0);
+        if out.len() < sealed_len(padded) {
+            return Err(Refused::NoSession);
+        }
+        match self.tunn.encapsulate(&packet[..padded], out) {
+            TunnResult::WriteToNetwork(message) => {
+                if counter(message).is_some_and(|counter| counter >= self.limits.reject_after) {
+                    return Err(Refused::Exhausted);
+                }
+                Ok(Some(message))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a sealed message says that the key pair should be renewed by the sender; then call [`Tunnel::initiate`].
+    pub fn wants_rekey(&self, sealed: &[u8]) -> bool {
+        counter(sealed).is_some_and(|counter| counter >= self.limits.rekey_after)
+    }
+
+    /// Starts a handshake, also beside a session that still works, unless one is under way and `force` is false.
+    pub fn initiate<'a>(
+        &mut self,
+        out: &'a mut [u8],
+        force: bool,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Option<&'a [u8]> {
+        if out.len() < HANDSHAKE_INITIATION {
+            return None;
+        }
+        match self.tunn.format_handshake_initiation(out, force) {
+            TunnResult::WriteToNetwork(message) => {
+                self.next_tick = now + jitter(rng);
+                Some(message)
+            }
+            _ => None,
+        }
+    }
+
+    /// When [`Tunnel::tick`] is to be called next.
+    pub fn next_tick(&self) -> Instant {
+        self.next_tick
+    }
+
+    /// Runs boringtun's timers: keepalives, handshake retransmissions, expiry. `out` must have
+    /// [`HANDSHAKE_INITIATION`] bytes.
+    pub fn tick<'a>(&mut self, now: Instant, rng: &mut fastrand::Rng, out: &'a mut [u8]) -> Tick<'a> {
+        self.next_tick = now + TICK;
+        if out.len() < HANDSHAKE_INITIATION {
+            return Tick::Idle;
+        }
+        match self.tunn.update_timers(out) {
+            TunnResult::WriteToNetwork(message) => {
+                if classify(message) == Some(Kind::Initiation) {
+                    self.next_tick = now + jitter(rng);
+                }
+                Tick::Send(message)
+            }
+            TunnResult::Err(WireGuardError::ConnectionExpired) => Tick::Expired,
+            _ => Tick::Idle,
+        }
+    }
+
+    /// Age of the key pair in use; none without one.
+    pub fn session_age(&self) -> Option<Duration> {
+        self.tunn.time_since_last_handshake()
+    }
+
+    /// Round-trip time of the last handshake that this side began.
+    pub fn handshake_rtt(&self) -> Option<Duration> {
+        self.tunn.stats().4.map(|ms| Duration::from_millis(ms.into()))
+    }
+}
+
+/// Room that [`Tunnel::seal`] needs for a packet of `len` bytes, padding included.
+pub fn sealed_len(len: usize) -> usize {
+    (len.next_multiple_of(PADDING) + OVERHEAD).max(HANDSHAKE_INITIATION)
+}
+
+/// The tunnel's `index` back from a receiver index.
+pub fn slot_of(receiver_index: u32) -> u32 {
+    receiver_index >> 8
+}
+
+fn counter(message: &[u8]) -> Option<u64> {
+    let header: &[u8; 16] = message.first_chunk()?;
+    let (kind, rest) = header.split_first_chunk::<8>()?;
+    (kind[0] == 4).then(|| rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)))?
+}
+
+fn jitter(rng: &mut fastrand::Rng) -> Duration {
+    Duration::from_micros(rng.u64(0..=TICK.as_micros() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply;
+
+    struct Pair {
+        client: Tunnel,
+        gateway: Tunnel,
+        rng: fastrand::Rng,
+    }
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn pair() -> Pair {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let now = Instant::now();
+        let client = Identity::new(StaticSecret::random_from_rng(rand_core::OsRng));
+        let gateway = Identity::new(StaticSecret::random_from_rng(rand_core::OsRng));
+        let keys = |peer| TunnelKeys { peer, preshared: Some([9; 32]), persistent_keepalive: None };
+        Pair {
+            client: Tunnel::new(&client, keys(gateway.public()), 1, now, &mut rng),
+            gateway: Tunnel::new(&gateway, keys(client.public()), 2, now, &mut rng),
+            rng,
+        }
+    }
+
+    fn shake_hands(pair: &mut Pair) {
+        let mut buffer = [0; 2048];
+        let initiation =
+            pair.client.initiate(&mut buffer, false, Instant::now(), &mut pair.rng).unwrap().to_vec();
+        let Opened::Reply(response) = pair.gateway.open(SOURCE, &initiation, &mut buffer).unwrap() else {
+            panic!()
+        };
+        let response = response.to_vec();
+        let Opened::Reply(keepalive) = pair.client.open(SOURCE, &response, &mut buffer).unwrap() else {
+            panic!()
+        };
+        let keepalive = keepalive.to_vec();
+        assert!(matches!(pair.gateway.open(SOURCE, &keepalive, &mut buffer), Ok(Opened::Keepalive)));
+    }
+
+    fn inner(payload: usize) -> (Vec<u8>, usize) {
+        let mut packet = vec![0xaa; 1500];
+        let (from, to) = ("10.99.0.2:1".parse().unwrap(), "192.168.1.1:2".parse().unwrap());
+        let len = reply::udp(from, to, &vec![1; payload], &mut packet).unwrap();
+        (packet, len)
+    }
+
+    #[test]
+    fn transport_data_is_padded_to_sixteen_bytes_and_arrives_without_padding() {
+        let mut pair = pair();
+        shake_hands(&mut pair);
+        for payload in 0..70 {
+            let (mut packet, len) = inner(payload);
+            let expected = packet[..len].to_vec();
+            let mut sealed = [0; 2048];
+            let message = pair.client.seal(&mut packet, len, &mut sealed).unwrap().unwrap().to_vec();
+            assert_eq!((message.len() - OVERHEAD) % 16, 0);
+            let mut opened = [0; 2048];
+            let Ok(Opened::Packet(bytes)) = pair.gateway.open(SOURCE, &message, &mut opened) else {
+                panic!()
+            };
+            assert_eq!(bytes, expected);
+        }
+    }
+
+    #[test]
+    fn a_key_pair_stops_at_its_message_limit_in_both_directions() {
+        let mut pair = pair();
+        shake_hands(&mut pair);
+        let limits = MessageLimits { rekey_after: 3, reject_after: 5 };
+        pair.gateway.set_limits(limits);
+        let mut sealed = [0; 2048];
+        let (mut packet, len) = inner(10);
+        let mut rekeys = 0;
+        let mut refused = 0;
+        for _ in 0..8 {
+            match pair.gateway.seal(&mut packet, len, &mut sealed) {
+                Ok(Some(message)) => {
+                    let message = message.to_vec();
+                    rekeys += u32::from(pair.gateway.wants_rekey(&message));
+                }
+                Err(Refused::Exhausted) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((rekeys, refused), (2, 3));
+        let mut opened = [0; 2048];
+        let results: Vec<bool> = (0..8)
+            .map(|_| {
+                let message = pair.client.seal(&mut packet, len, &mut sealed).unwrap().unwrap().to_vec();
+                pair.gateway.open(SOURCE, &message, &mut opened).is_ok()
+            })
+            .collect();
+        // The handshake's keepalive was message 0, so 1 to 4 pass.
+        assert_eq!(results, [true, true, true, true, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_counter_at_the_end_of_its_range_is_refused_before_boringtun() {
+        let mut pair = pair();
+        shake_hands(&mut pair);
+        let mut forged = [0u8; 64];
+        forged[0] = 4;
+        forged[4..8].copy_from_slice(&(2u32 << 8 | 1).to_le_bytes());
+        forged[8..16].fill(0xff);
+        assert_eq!(pair.gateway.open(SOURCE, &forged, &mut [0; 2048]).unwrap_err(), Refused::Exhausted);
+    }
+
+    #[test]
+    fn short_buffers_are_refused_and_never_panic() {
+        let mut pair = pair();
+        shake_hands(&mut pair);
+        let (mut packet, len) = inner(1000);
+        assert!(pair.client.seal(&mut packet, len, &mut [0; 100]).is_err());
+        let mut sealed = [0; 2048];
+        let message = pair.client.seal(&mut packet, len, &mut sealed).unwrap().unwrap().to_vec();
+        for size in [0, 1, 147, 148, message.len() - 1] {
+            assert!(pair.gateway.open(SOURCE, &message, &mut vec![0; size]).is_err());
+        }
+        assert!(pair.client.initiate(&mut [0; 147], true, Instant::now(), &mut pair.rng).is_none());
+        let long = vec![0; 100];
+        assert!(pair.client.seal(&mut long.clone(), 101, &mut sealed).is_err());
+    }
+
+    #[test]
+    fn random_datagrams_never_panic_and_never_open() {
+        let mut pair = pair();
+        shake_hands(&mut pair);
+        let mut rng = fastrand::Rng::with_seed(0x5eed);
+        let mut out = vec![0; 2048];
+        for round in 0..100_000 {
+            let length = [0, 4, 31, 32, 64, 92, 148, rng.usize(0..1600)][round % 8];
+            let mut bytes: Vec<u8> = (0..length).map(|_| rng.u8(..)).collect();
+            if let Some(first) = bytes.first_chunk_mut() {
+                *first = [rng.u8(1..5), 0, 0, 0];
+            }
+            assert!(!matches!(
+                pair.gateway.open(SOURCE, &bytes, &mut out),
+                Ok(Opened::Packet(_) | Opened::Keepalive | Opened::Reply(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn retransmission_phases_spread_over_the_jitter_of_the_paper() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let phases: Vec<Duration> = (0..1000).map(|_| jitter(&mut rng)).collect();
+        assert!(phases.iter().all(|phase| *phase <= TICK));
+        assert!(
+            phases.iter().any(|phase| *phase < TICK / 10)
+                && phases.iter().any(|phase| *phase > TICK * 9 / 10)
+        );
+    }
+}
