@@ -1,1 +1,53 @@
-//! Placeholder.
+//! The durable, tamper-evident record of who used the system, from where, when, and what was refused.
+//!
+//! # How a record travels
+//!
+//! 1. The gateway makes a [`Record`]: a time and an [`Event`], each kind with exactly the fields it needs.
+//! 2. [`AuditHandle::append`] puts it into a bounded queue. This never blocks, so the packet path may call it.
+//! 3. The thread of [`AuditWriter`] takes whole groups from the queue, gives each record the next sequence number of
+//!    its [`Chain`], writes its canonical text (see [`canonical`]), links it to its predecessor (see [`chain`]) and
+//!    commits the group with one fsync.
+//! 4. [`query`] answers `sessions`, `flows` and `denials` from the same database while the gateway writes.
+//!
+//! Administrative acts skip the queue: [`append`] writes them inside the transaction of the change that they describe,
+//! so that neither exists without the other.
+//!
+//! # What is where
+//!
+//! Pure, without sockets, files, threads or clocks: [`time`], [`text`], [`subject`], [`event`], [`record`],
+//! [`canonical`], [`chain`]. SQL is found in [`db`], `store`, `index`, `recovery` and [`query`] alone.
+//!
+//! # When the store fails
+//!
+//! Nothing is dropped. The writer keeps its group and tries again; [`AuditHandle::accepting`] turns false so that the
+//! gateway refuses new flows, while a quarter of the queue stays free for the closing records of live ones. Should
+//! even that overflow, the lost records are counted and an `audit.gap` record tells how many and when.
+
+pub mod canonical;
+pub mod chain;
+pub mod db;
+pub mod event;
+pub mod query;
+pub mod record;
+pub mod subject;
+pub mod text;
+pub mod time;
+
+mod group;
+mod health;
+mod index;
+mod recovery;
+mod shared;
+mod store;
+mod writer;
+
+pub use chain::{Chain, Hash, Head, StoredEntry};
+pub use db::{Create, Database, DbError, WriteTransaction};
+pub use event::Event;
+pub use health::{Health, HealthState};
+pub use record::{Entry, Record};
+pub use store::{StoreError, append, entries, head};
+pub use subject::{Destination, FlowSubject, HostPort, Protocol, SessionSubject, Traffic, Volume};
+pub use text::{Fingerprint, Label, Reason, Snapshot};
+pub use time::UtcTime;
+pub use writer::{AuditHandle, AuditWriter, Progress, StopError, WriterConfig};

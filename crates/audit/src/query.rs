@@ -1,0 +1,1 @@
+//! The questions behind `vmsgate sessions`, `flows` and `denials`.
