@@ -82,7 +82,7 @@ mod tests {
         ports
             .flat_map(|ports| {
                 let hits = NEVER_EXPOSE.iter().filter(|entry| entry.ports.intersects(*ports));
-                hits.map(|entry| format!("{} ({ports})", entry.name))
+                hits.map(move |entry| format!("{} ({ports})", entry.name))
             })
             .collect()
     }

@@ -1,55 +1,52 @@
 //! The configuration of a gateway: the file, the built-in catalogue, and the rules that hold between them.
+//!
+//! A configuration is one TOML file. It passes through two stages. Reading finds sections, keys and values, each
+//! with its line; resolving gives them their meaning, looks up names, fills in defaults and checks that nothing
+//! contradicts anything else. Both go on after a problem, so that one run reports as many as it can, and what
+//! comes out is either a [`Config`] without errors or [`ConfigErrors`] that say what is wrong, where, and what
+//! to do. Programs read a [`Config`] and never have to check it again.
+//!
+//! ```
+//! let config = vmsgate_config::Config::from_str(
+//!     r#"
+//!     [gateway]
+//!     name = "gw-1"
+//!     endpoint = "vpn.example.org:51820"
+//!     tunnel = "10.99.0.0/16"
+//!
+//!     [[server]]
+//!     name = "rec01"
+//!     address = "192.168.10.21"
+//!     services = ["recording-server"]
+//!     "#,
+//!     "gateway.toml",
+//! )?;
+//! let role = &config.roles["smart-client"];
+//! assert_eq!(role.permissions[0].ports.to_string(), "7563");
+//! # Ok::<(), vmsgate_config::ConfigErrors>(())
+//! ```
+//!
+//! The same table of keys drives reading, the environment and `docs/configuration.md`.
 
 pub mod address;
 pub mod catalogue;
+mod file;
 mod finding;
+mod load;
 mod names;
 mod ports;
 pub mod profile;
+mod resolve;
 mod resolved;
+mod version;
 
-pub use catalogue::{NeverExpose, never_expose};
+pub use catalogue::{NEVER_EXPOSE, NeverExpose, never_expose};
+pub use file::environment::Environment;
 pub use finding::{ConfigErrors, Finding, Severity};
+pub use load::load;
 pub use names::nearest;
 pub use ports::{PortRange, Protocol, ProtocolPorts};
 pub use resolved::{
     Admin, Audit, Config, Dns, Egress, Exposure, Gateway, Limits, OnDenied, Permission, Proxy, Role, Server,
     Service,
 };
-
-/// Reads and checks the file at `path`; values may come from the environment (`VMSGATE_…`) instead.
-///
-/// # Errors
-/// Every problem that could be found at once, each with its place and a hint.
-pub fn load(path: &std::path::Path) -> Result<Config, ConfigErrors> {
-    let refused = |message: String| ConfigErrors {
-        findings: vec![Finding {
-            severity: Severity::Error,
-            file: path.display().to_string(),
-            line: None,
-            message,
-            hint: None,
-        }],
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
-    Config::from_str(&text, &path.display().to_string())
-}
-
-impl Config {
-    /// Checks `text` as [`load`] does, without looking at the environment; `name` stands for the file.
-    ///
-    /// # Errors
-    /// As [`load`].
-    #[expect(clippy::should_implement_trait, reason = "a configuration needs the name of its source")]
-    pub fn from_str(text: &str, name: &str) -> Result<Self, ConfigErrors> {
-        Err(ConfigErrors {
-            findings: vec![Finding {
-                severity: Severity::Error,
-                file: name.to_owned(),
-                line: None,
-                message: format!("{} bytes of configuration cannot be resolved by this build", text.len()),
-                hint: None,
-            }],
-        })
-    }
-}

@@ -1,18 +1,18 @@
 //! Which names are allowed, and which known name a misspelt one was probably meant to be.
 
 /// The longest name of a gateway, server, service or role.
-pub const NAME_MAX: usize = 63;
+pub(crate) const NAME_MAX: usize = 63;
 
 /// Whether `text` can name a gateway, server, service or role: letters, digits, `-`, `_` and `.`, starting
 /// with a letter or digit. Such a name is safe in file names, in logs and in `SERVER:SERVICE`.
-pub fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= NAME_MAX
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 /// Whether `text` is a host name: RFC 1123 labels, and `_`, which Windows allows in computer names.
-pub fn is_host_name(text: &str) -> bool {
+pub(crate) fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -43,7 +43,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// Whether the shell-like `pattern` (`*` any characters, `?` one character) matches all of `text`.
-pub fn glob_matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob_matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // Where to go on after a mismatch: the last `*`, and the text it has not yet swallowed.

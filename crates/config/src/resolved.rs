@@ -31,8 +31,10 @@ pub struct Config {
     pub admin: Admin,
     pub dns: Dns,
     /// Which policy this is: 16 hexadecimal digits that audit records carry as the policy version. Equal for
-    /// two files exactly when they allow and refuse the same things (see [`crate::version`]).
+    /// two files exactly when they allow and refuse the same things (host names, limits and descriptions are not part of it).
     pub version: String,
+    /// The environment variables that took the place of values of the file.
+    pub variables: Vec<String>,
     /// What does not prevent use but deserves a look.
     pub warnings: Vec<Finding>,
 }
@@ -80,7 +82,8 @@ pub struct Server {
     pub names: Vec<String>,
     /// The services it runs.
     pub services: Vec<String>,
-    /// Never-expose ports that a role may reach here all the same.
+    /// Never-expose ports that a role may reach here all the same: the file's exceptions, and those of built-in
+    /// services. They open nothing by themselves.
     pub expose_anyway: Vec<Exposure>,
 }
 
@@ -139,8 +142,6 @@ pub struct Proxy {
     pub idle_tcp_half_open: Duration,
     pub idle_udp: Duration,
     pub idle_icmp: Duration,
-    /// The largest TCP window per flow and direction, in bytes.
-    pub flow_window: u64,
     /// The most buffer memory that the flows of one client may hold, in bytes.
     pub client_memory: u64,
     /// The most buffer memory that all flows may hold, in bytes.
@@ -152,8 +153,10 @@ pub struct Proxy {
 pub struct Limits {
     pub flows_per_client: u32,
     pub flows_total: u32,
-    /// Handshake messages per second and source (an IPv4 address, or an IPv6 /64) that are looked at.
+    /// Handshakes per second from one source (an IPv4 address, or an IPv6 /64) before it must prove its address.
     pub handshakes_per_source: u32,
+    /// Handshakes per second in all before every source must prove its address.
+    pub handshakes_total: u32,
 }
 
 /// `[audit]`

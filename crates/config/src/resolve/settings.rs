@@ -1,0 +1,117 @@
+//! The sections of plain settings: `[proxy]`, `[limits]`, `[audit]`, `[admin]`, `[dns]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::address::IpRange;
+use crate::file::diagnostics::{At, Diagnostics};
+use crate::file::schema;
+use crate::file::section::SectionValues;
+use crate::names::is_host_name;
+use crate::resolved::{Admin, Audit, Dns, Limits, Proxy};
+
+/// `[proxy]` with the places of its addresses.
+#[derive(Debug)]
+pub(super) struct WrittenProxy {
+    pub(super) source_pool: Vec<At<IpRange>>,
+    settings: Proxy,
+}
+
+pub(super) fn proxy(section: &SectionValues, out: &mut Diagnostics) -> WrittenProxy {
+    use schema::proxy as key;
+    let source_pool = section.parsed(&key::SOURCE_POOL, str::parse::<IpRange>, out);
+    let size = source_pool.iter().fold(0_u128, |size, range| size.saturating_add(range.value.size()));
+    if key::SOURCE_POOL.range.is_some_and(|(_, most)| size > u128::from(most)) {
+        let place = section.place_of(&key::SOURCE_POOL);
+        out.error(
+            &place,
+            "`source-pool` has too many addresses",
+            "at most 65536: every one must be this host's own",
+        );
+    }
+    let client_memory = section.size(&key::CLIENT_MEMORY, out);
+    let total_memory = section.size(&key::TOTAL_MEMORY, out);
+    if client_memory > total_memory {
+        out.error(
+            &section.place_of(&key::CLIENT_MEMORY),
+            "`client-memory` is larger than `total-memory`",
+            "raise `total-memory` or lower `client-memory`",
+        );
+    }
+    let settings = Proxy {
+        connect_timeout: section.duration(&key::CONNECT_TIMEOUT, out),
+        source_pool: Vec::new(),
+        idle_tcp_established: section.duration(&key::IDLE_TCP_ESTABLISHED, out),
+        idle_tcp_half_open: section.duration(&key::IDLE_TCP_HALF_OPEN, out),
+        idle_udp: section.duration(&key::IDLE_UDP, out),
+        idle_icmp: section.duration(&key::IDLE_ICMP, out),
+        client_memory,
+        total_memory,
+    };
+    WrittenProxy { source_pool, settings }
+}
+
+impl WrittenProxy {
+    pub(super) fn resolve(self) -> Proxy {
+        let source_pool = self.source_pool.into_iter().map(|range| range.value).collect();
+        Proxy { source_pool, ..self.settings }
+    }
+}
+
+pub(super) fn limits(section: &SectionValues, out: &mut Diagnostics) -> Limits {
+    use schema::limits as key;
+    let limits = Limits {
+        flows_per_client: section.count(&key::FLOWS_PER_CLIENT, out),
+        flows_total: section.count(&key::FLOWS_TOTAL, out),
+        handshakes_per_source: section.count(&key::HANDSHAKES_PER_SOURCE, out),
+        handshakes_total: section.count(&key::HANDSHAKES_TOTAL, out),
+    };
+    if limits.flows_per_client > limits.flows_total {
+        out.error(
+            &section.place_of(&key::FLOWS_PER_CLIENT),
+            "`flows-per-client` is larger than `flows-total`",
+            "raise `flows-total` or lower `flows-per-client`",
+        );
+    }
+    limits
+}
+
+pub(super) fn audit(section: &SectionValues, out: &mut Diagnostics) -> Audit {
+    Audit { queue: section.count(&schema::audit::QUEUE, out) }
+}
+
+pub(super) fn admin(section: &SectionValues, out: &mut Diagnostics) -> Admin {
+    let key = &schema::admin::LISTEN;
+    let listen = section.parsed(key, socket_address, out).into_iter().next();
+    if let Some(listen) = listen.as_ref().filter(|listen| !listen.value.ip().is_loopback()) {
+        out.warning(
+            &listen.place,
+            format!(
+                "`{}` is not a loopback address: anyone who reaches it sees the gateway's health",
+                listen.value
+            ),
+            "use 127.0.0.1:9586, or make sure that only a management network reaches it",
+        );
+    }
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Admin { listen: listen.map_or(nowhere, |listen| listen.value) }
+}
+
+pub(super) fn dns(section: &SectionValues, out: &mut Diagnostics) -> Dns {
+    use schema::dns as key;
+    let suffix = section.text(&key::SUFFIX, out).map(|suffix| {
+        let name = suffix.value.trim_matches('.').to_ascii_lowercase();
+        if !is_host_name(&name) {
+            out.error(
+                &suffix.place,
+                format!("`{}` is not a domain name", suffix.value),
+                "write it like `vms.local`",
+            );
+        }
+        name
+    });
+    Dns { suffix, ttl: section.duration(&key::TTL, out) }
+}
+
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is not of the form ADDRESS:PORT"))
+}

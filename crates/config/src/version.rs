@@ -1,0 +1,43 @@
+//! The policy version: a short name for "what was allowed", kept with every audit record.
+//!
+//! It is the beginning of the SHA-256 of a canonical text that has one line per fact which can change a verdict:
+//! tunnel ranges, what a refusal looks like, servers with their addresses and exceptions, roles with their
+//! permissions, and the built-in never-expose list. Descriptions, host names, limits and the order of the file
+//! are not part of it. The fields of a line are separated by tabs, which no name or address can contain.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::catalogue::NEVER_EXPOSE;
+use crate::resolved::{Gateway, Role, Server};
+
+/// Bytes of the digest that are kept: enough that two policies of one site never share a name by chance.
+const KEPT_BYTES: usize = 8;
+
+/// Names the policy that the parts make up.
+pub(crate) fn of_policy(gateway: &Gateway, servers: &[Server], roles: &BTreeMap<String, Role>) -> String {
+    let mut lines: Vec<String> = gateway.tunnel.iter().map(|range| format!("tunnel\t{range}")).collect();
+    lines.push(format!("on-denied\t{:?}", gateway.on_denied));
+    lines.extend(NEVER_EXPOSE.iter().map(|entry| format!("never\t{}", entry.ports)));
+    for server in servers {
+        lines.extend(server.addresses.iter().map(|address| format!("server\t{}\t{address}", server.name)));
+        lines.extend(
+            server
+                .expose_anyway
+                .iter()
+                .map(|exposure| format!("except\t{}\t{}", server.name, exposure.ports)),
+        );
+    }
+    for role in roles.values() {
+        lines.push(format!("role\t{}\t{}", role.name, role.icmp));
+        lines.extend(role.permissions.iter().map(|permission| {
+            let (protocol, ports) = (permission.protocol, permission.ports);
+            format!("allow\t{}\t{}\t{}\t{protocol}/{ports}", role.name, permission.server, permission.service)
+        }));
+    }
+    lines.sort_unstable();
+    lines.dedup();
+    let digest = Sha256::digest(lines.join("\n"));
+    digest.iter().take(KEPT_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
