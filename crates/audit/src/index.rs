@@ -1,14 +1,14 @@
 //! The tables that sessions and flows are found by. They hold nothing that the records do not say, but for the
 //! counters of what is still open.
 
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Row, any::AnyRow};
 use uuid::Uuid;
 
 use crate::{
     event::{Event, FlowClosed, FlowOpened, SessionClosed, SessionOpened, SessionRoamed},
     record::Entry,
-    store::to_i64,
-    subject::{Destination, FlowSubject, SessionSubject, Traffic},
+    store::{to_i64, to_u64},
+    subject::{Destination, FlowSubject, SessionSubject, Traffic, Volume},
     time::UtcTime,
 };
 
@@ -84,6 +84,31 @@ pub(crate) async fn note_progress(
         Some(flow) => query.bind(to_i64(flow)),
     };
     query.execute(tx).await.map(drop)
+}
+
+/// What an index row says of its session or flow.
+pub(crate) struct Times {
+    pub(crate) opened: UtcTime,
+    pub(crate) ended: Option<UtcTime>,
+    pub(crate) last_seen: UtcTime,
+    pub(crate) traffic: Traffic,
+}
+
+pub(crate) fn read_times(row: &AnyRow) -> Result<Times, sqlx::Error> {
+    let number = |column| row.try_get::<i64, _>(column);
+    let volume = |bytes, packets| -> Result<_, sqlx::Error> {
+        Ok(Volume { bytes: to_u64(number(bytes)?), packets: to_u64(number(packets)?) })
+    };
+    let ended_ms = number("ended_ms")?;
+    Ok(Times {
+        opened: UtcTime::from_unix_ms(number("opened_ms")?),
+        ended: (ended_ms != OPEN).then(|| UtcTime::from_unix_ms(ended_ms)),
+        last_seen: UtcTime::from_unix_ms(number("last_seen_ms")?),
+        traffic: Traffic {
+            from_client: volume("from_client_bytes", "from_client_packets")?,
+            to_client: volume("to_client_bytes", "to_client_packets")?,
+        },
+    })
 }
 
 struct Span {

@@ -1,1 +1,49 @@
 //! The questions behind `vmsgate sessions`, `flows` and `denials`.
+//!
+//! They read while the gateway writes. Each is a walk down one index, newest first, that ends after
+//! [`Filter::limit`] rows: its cost does not grow with the log. What a row shows comes from the chained record itself;
+//! only the times to find it by, and the counters of what is still open, come from the index beside it.
+//!
+//! Sessions and flows are listed if they were open at any moment between `since` and `until`: those still open first,
+//! then by their end. Denials are listed by the time of their record.
+
+mod denials;
+mod flows;
+mod select;
+mod sessions;
+
+use serde::Serialize;
+
+use crate::{text::Label, time::UtcTime};
+
+pub use denials::{DenialRow, denials};
+pub use flows::{FlowRow, flows};
+pub use sessions::{SessionRow, sessions};
+
+/// The version of the JSON that a [`Listing`] becomes. Members may be added within a version.
+pub const SCHEMA_VERSION: u64 = 1;
+
+/// Which rows to list. What is none does not restrict.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub since: Option<UtcTime>,
+    /// Not included.
+    pub until: Option<UtcTime>,
+    pub client: Option<Label>,
+    pub operator: Option<Label>,
+    /// The name of a server, or the address of a machine that is no configured server.
+    pub server: Option<Label>,
+    /// At most so many rows.
+    pub limit: u32,
+}
+
+/// The answer to a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listing<Row> {
+    pub schema_version: u64,
+    pub rows: Vec<Row>,
+    /// There are more rows than the limit allowed.
+    pub truncated: bool,
+    /// Rows left out because their record is missing or was altered: a sign of tampering or of a damaged disk.
+    pub unreadable: u64,
+}

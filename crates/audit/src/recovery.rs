@@ -9,10 +9,9 @@ use crate::{
     chain::Chain,
     db::Database,
     event::{Event, FlowClosed, FlowOpened, Gap, SessionClosed, SessionOpened, SessionRoamed},
-    index::OPEN,
+    index::{self, OPEN, Times},
     record::{Entry, Record},
-    store::{StoreError, append, to_u64},
-    subject::{Traffic, Volume},
+    store::{StoreError, append},
     text::Reason,
     time::UtcTime,
 };
@@ -36,11 +35,13 @@ pub(crate) async fn close_left_open(db: &Database, chain: &Chain, now: UtcTime) 
     Ok(db.commit(tx).await?)
 }
 
-const OPEN_FLOWS: &str = "SELECT i.opened_ms, i.last_seen_ms, i.from_client_bytes, i.from_client_packets,
+const OPEN_FLOWS: &str =
+    "SELECT i.opened_ms, i.ended_ms, i.last_seen_ms, i.from_client_bytes, i.from_client_packets,
         i.to_client_bytes, i.to_client_packets, r.body
     FROM audit_flow i LEFT JOIN audit_record r ON r.chain = i.chain AND r.seq = i.last_seq
     WHERE i.chain = $1 AND i.ended_ms = $2 ORDER BY i.last_seq";
-const OPEN_SESSIONS: &str = "SELECT i.opened_ms, i.last_seen_ms, i.from_client_bytes, i.from_client_packets,
+const OPEN_SESSIONS: &str =
+    "SELECT i.opened_ms, i.ended_ms, i.last_seen_ms, i.from_client_bytes, i.from_client_packets,
         i.to_client_bytes, i.to_client_packets, r.body
     FROM audit_session i LEFT JOIN audit_record r ON r.chain = i.chain AND r.seq = i.last_seq
     WHERE i.chain = $1 AND i.ended_ms = $2 ORDER BY i.last_seq";
@@ -49,17 +50,8 @@ const END_SESSIONS: &str =
     "UPDATE audit_session SET ended_ms = last_seen_ms WHERE chain = $1 AND ended_ms = $2";
 
 fn closing_record(row: &AnyRow, now: UtcTime) -> Result<Record, sqlx::Error> {
-    let number = |column| row.try_get::<i64, _>(column);
-    let opened = UtcTime::from_unix_ms(number("opened_ms")?);
-    let last_seen = UtcTime::from_unix_ms(number("last_seen_ms")?);
+    let Times { opened, last_seen, traffic, .. } = index::read_times(row)?;
     let duration_ms = last_seen.ms_since(opened);
-    let volume = |bytes, packets| -> Result<_, sqlx::Error> {
-        Ok(Volume { bytes: to_u64(number(bytes)?), packets: to_u64(number(packets)?) })
-    };
-    let traffic = Traffic {
-        from_client: volume("from_client_bytes", "from_client_packets")?,
-        to_client: volume("to_client_bytes", "to_client_packets")?,
-    };
     let reason = Reason::GATEWAY_CRASH;
     let text: Option<String> = row.try_get("body")?;
     let latest = text.as_deref().and_then(|text| Entry::parse(text).ok()).map(|entry| entry.record);
