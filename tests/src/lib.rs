@@ -8,11 +8,13 @@
 pub mod binaries;
 pub mod netns;
 pub mod process;
+pub mod product;
 pub mod profile;
 pub mod recording;
 pub mod reference;
 pub mod relay;
 pub mod require;
+pub mod site;
 pub mod sniffer;
 pub mod stock;
 pub mod topology;

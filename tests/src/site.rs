@@ -1,0 +1,267 @@
+//! One VMS site with the product on its gateway host: configured, initialised and running as an ordinary user.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::{
+    binaries,
+    process::{PATIENCE, Process, User, capture, command},
+    profile::Profile,
+    recording::Recording,
+    stock::StockClient,
+    topology::{Family, PORT, Server, Topology},
+    video::Clip,
+    web::Web,
+};
+
+/// Where the gateway answers `/readyz`, on the loopback of its host.
+pub const ADMIN: &str = "127.0.0.1:9586";
+
+/// What a whole site needs installed, besides what its clients do.
+pub const PROGRAMS: [&str; 5] = ["ip", "nsenter", "setpriv", "nginx", "ffmpeg"];
+
+/// A site. Fields are dropped in order: the gateway first, the network last.
+#[derive(Debug)]
+pub struct Site {
+    gateway: Option<Process>,
+    /// The web server of the management server.
+    pub web: Web,
+    /// The other servers.
+    pub recording: Recording,
+    /// The clip that recorders play.
+    pub clip: Clip,
+    /// The network.
+    pub topology: Topology,
+    folder: TempDir,
+}
+
+impl Site {
+    /// Builds the site and starts its gateway; profiles name the gateway's address of the family `outside`.
+    ///
+    /// # Errors
+    /// When anything does not start.
+    pub fn start(outside: Family) -> Result<Self> {
+        let mut site = Self::prepare(outside)?;
+        site.run()?;
+        Ok(site)
+    }
+
+    /// Builds the site, with its registry initialised, but leaves the gateway off.
+    ///
+    /// # Errors
+    /// When anything fails.
+    pub fn prepare(outside: Family) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("vmsgate-site-")
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir()?;
+        binaries::install(folder.path())?;
+        let topology = Topology::build()?;
+        let clip = Clip::make(&binaries::cache()?)?;
+        let recording = Recording::start(&topology, clip.clone())?;
+        let web = Web::start(&topology, folder.path())?;
+        let site = Self { gateway: None, web, recording, clip, topology, folder };
+        site.make_private_folder("data")?;
+        site.write_private("passphrase", "correct horse battery staple\n")?;
+        let endpoint = SocketAddr::new(Topology::gateway_address(outside), PORT);
+        fs::write(site.config(), configuration(endpoint, &site.data()))?;
+        let init = ["init", "--endpoint", &endpoint.to_string(), "--tunnel", "10.99.0.0/16", "--tunnel", "fd00:99::/64"];
+        capture(&mut site.keys(&init))?;
+        Ok(site)
+    }
+
+    /// Starts the gateway and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready in time.
+    pub fn run(&mut self) -> Result<()> {
+        let mut gateway = Process::start("vmsgate run", self.vmsgate(&["run"]))?;
+        self.wait_until_ready(&mut gateway)?;
+        self.gateway = Some(gateway);
+        Ok(())
+    }
+
+    /// Asks the gateway to end, waits until it has, and returns what it printed.
+    ///
+    /// # Errors
+    /// When it does not end, or not with success.
+    pub fn stop(&mut self) -> Result<String> {
+        let (status, output) = self.gateway.take().context("the gateway does not run")?.stop()?;
+        ensure!(status.success(), "the gateway ended with {status}:\n{output}");
+        Ok(output)
+    }
+
+    /// The running gateway.
+    ///
+    /// # Errors
+    /// When it was not started.
+    pub fn gateway(&mut self) -> Result<&mut Process> {
+        self.gateway.as_mut().context("the gateway does not run")
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("gateway.toml")
+    }
+
+    /// The folder that holds everything of the site; any user may enter it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A `vmsgate` command on the gateway's host, run by the gateway's user.
+    #[must_use]
+    pub fn vmsgate(&self, arguments: &[&str]) -> Command {
+        self.product("vmsgate", arguments)
+    }
+
+    /// A `vmsgate-keys` command on the gateway's host, run by the gateway's user.
+    #[must_use]
+    pub fn keys(&self, arguments: &[&str]) -> Command {
+        self.product("vmsgate-keys", arguments)
+    }
+
+    /// Adds a client and returns its profile.
+    ///
+    /// # Errors
+    /// When the product refuses.
+    pub fn add_client(&self, name: &str, role: &str) -> Result<Profile> {
+        let out = self.data().join(format!("{name}.conf"));
+        let path = out.display().to_string();
+        let operator = format!("Operator of {name}");
+        capture(&mut self.keys(&["client", "add", name, "--role", role, "--operator", &operator, "--out", &path]))?;
+        let mode = fs::metadata(&out)?.permissions().mode() & 0o777;
+        ensure!(mode == 0o600, "the profile's mode is {mode:o}");
+        Ok(Profile::new(fs::read_to_string(out)?))
+    }
+
+    /// Adds a client of that name and brings its profile up with stock WireGuard on a machine of its own.
+    ///
+    /// # Errors
+    /// When the product or WireGuard refuses.
+    pub fn stock_client(&self, name: &str, role: &str) -> Result<StockClient> {
+        let profile = self.add_client(name, role)?;
+        StockClient::up(self.topology.add_client()?, &profile)
+    }
+
+    /// Writes a file that only the gateway's user can read.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_private(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        chown(&path, Some(User::Gateway.uid()), Some(User::Gateway.uid()))?;
+        Ok(path)
+    }
+
+    /// Makes a folder that only the gateway's user can enter.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_private_folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        fs::create_dir(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        chown(&path, Some(User::Gateway.uid()), Some(User::Gateway.uid()))?;
+        Ok(path)
+    }
+
+    fn product(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = command(&self.topology.gateway, User::Gateway, self.folder.path().join(program));
+        command
+            .args(arguments)
+            .current_dir("/")
+            .env("VMSGATE_CONFIG", self.config())
+            .env("VMSGATE_PASSPHRASE_FILE", self.folder.path().join("passphrase"))
+            .env("RUST_BACKTRACE", "0");
+        command
+    }
+
+    /// Asks `/readyz` until it agrees. The gateway prints no promise to wait for; being ready is its own answer.
+    fn wait_until_ready(&self, gateway: &mut Process) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask("/readyz");
+            if answer.as_ref().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                return Ok(());
+            }
+            if !gateway.is_running()? {
+                bail!("the gateway ended before it was ready; it printed:\n{}", gateway.output());
+            }
+            if Instant::now() > deadline {
+                bail!("the gateway is not ready: {answer:?}; it printed:\n{}", gateway.output());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The gateway's answer, header and body, to a GET on its admin address.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn ask(&self, path: &str) -> Result<String> {
+        self.topology.gateway.run(|| {
+            let mut stream = TcpStream::connect(ADMIN)?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        })?
+    }
+}
+
+/// The site's configuration: the minimal one of the documentation, with both families on every side.
+fn configuration(endpoint: SocketAddr, data: &Path) -> String {
+    let mut text = format!(
+        "[gateway]
+name = \"gw-test\"
+listen = \"[::]:{PORT}\"
+endpoint = \"{endpoint}\"
+tunnel = [\"10.99.0.0/16\", \"fd00:99::/64\"]
+data = \"{}\"
+
+[admin]
+listen = \"{ADMIN}\"
+",
+        data.display()
+    );
+    for server in Server::ALL {
+        let services = match server {
+            Server::Mgmt => "\"management-server\", \"event-server\"",
+            Server::Rec01 | Server::Rec02 => "\"recording-server\"",
+        };
+        let (name, v4, v6) = (server.name(), server.v4(), server.v6());
+        text += &format!(
+            "
+[[server]]
+name = \"{name}\"
+address = [\"{v4}\", \"{v6}\"]
+hostnames = [\"{name}.vms.local\"]
+services = [{services}]
+"
+        );
+    }
+    text
+}
