@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::{fmt, io};
 
-use crate::socket::{UdpSocket, is_transient};
+use crate::socket::UdpSocket;
 
 /// Bytes that may wait in the queue. More than the socket can take at once is of no use to TCP inside the tunnel,
 /// which reads the wait as delay; what does not fit is dropped, as a full network card would.
@@ -116,43 +116,39 @@ impl SendQueue {
     }
 
     /// Sends everything, waiting for the socket as necessary. Dropping the future loses nothing: what has not been
-    /// sent stays queued. Fails only when the socket itself is broken.
+    /// sent stays queued. Fails only with the runtime, at its shutdown.
     pub async fn flush(&mut self, socket: &UdpSocket) -> io::Result<()> {
-        while !self.try_flush(socket)? {
+        while !self.try_flush(socket) {
             socket.writable().await?;
         }
         Ok(())
     }
 
-    /// Sends what the socket takes now; answers whether that was everything.
-    pub fn try_flush(&mut self, socket: &UdpSocket) -> io::Result<bool> {
+    /// Sends what the socket takes now; answers whether that was everything. Other refusals (no route, too big, no
+    /// memory for it) concern a datagram, not the socket: they are counted in [`SendQueue::stats`] and passed over.
+    pub fn try_flush(&mut self, socket: &UdpSocket) -> bool {
         while let Some(train) = self.trains.front() {
             let contents = self.storage.get(train.start..train.start + train.len).unwrap_or_default();
-            self.stats.calls += 1;
-            let sent = match socket.try_send(train.to, contents, train.segment) {
-                Ok(()) => {
-                    self.stats.sent += train.count as u64;
-                    true
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            let (to, count) = (train.to, train.count as u64);
+            match socket.try_send(to, contents, train.segment) {
+                Ok(()) => self.stats.sent += count,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
                 // Some drivers refuse trains only when they meet one. quinn-udp then stops offering them.
-                Err(_) if train.count > 1 && socket.max_segments() == 1 => false,
-                Err(e) if is_transient(&e) => {
-                    tracing::debug!(to = %train.to, datagrams = train.count, error = %e, "datagrams not sent");
-                    self.stats.dropped_error += train.count as u64;
-                    true
+                Err(_) if count > 1 && socket.max_segments() == 1 => {
+                    self.split_first();
+                    continue;
                 }
-                Err(e) => return Err(e),
-            };
-            if sent {
-                self.trains.pop_front();
-            } else {
-                self.split_first();
+                Err(error) => {
+                    tracing::debug!(%to, datagrams = count, %error, "datagrams not sent");
+                    self.stats.dropped_error += count;
+                }
             }
+            self.stats.calls += 1;
+            self.trains.pop_front();
         }
         self.tail = 0;
         self.max_segments = socket.max_segments();
-        Ok(true)
+        true
     }
 
     /// Takes the first train apart into single datagrams.

@@ -133,8 +133,8 @@ impl UdpSocket {
     }
 }
 
-/// Errors that concern one datagram or one moment, not the socket.
-pub(crate) fn is_transient(error: &io::Error) -> bool {
+/// Errors that the system reports on a receive although an earlier datagram caused them.
+fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(
         error.kind(),
@@ -143,11 +143,7 @@ pub(crate) fn is_transient(error: &io::Error) -> bool {
             | K::HostUnreachable
             | K::NetworkUnreachable
             | K::NetworkDown
-            | K::AddrNotAvailable
-            | K::PermissionDenied
             | K::Interrupted
-            | K::InvalidInput
-            | K::OutOfMemory
     ) || quinn_udp::is_msg_size_err(error)
 }
 
