@@ -192,9 +192,11 @@ impl Config {
 }
 
 impl Gateway {
-    /// The gateway's own tunnel addresses: the first host of each range.
+    /// The gateway's own tunnel addresses: in each range the one after the network address, which in IPv6
+    /// belongs to every router (RFC 4291, section 2.6.1).
     pub fn tunnel_addresses(&self) -> Vec<IpAddr> {
-        self.tunnel.iter().filter_map(|range| range.hosts().next()).collect()
+        let first = |range: &IpNet| range.hosts().find(|address| *address != range.network());
+        self.tunnel.iter().filter_map(first).collect()
     }
 }
 
