@@ -1,7 +1,7 @@
 //! Addresses beyond the standard library's: endpoints with a host name, and ranges with two ends.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -89,9 +89,9 @@ impl FromStr for Endpoint {
         let host = match host.strip_prefix('[') {
             Some(rest) => {
                 let v6 = rest.strip_suffix(']').ok_or_else(wrong)?;
-                v6.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?.to_string()
+                v6.parse::<Ipv6Addr>().map_err(|_| wrong())?.to_string()
             }
-            None if names::is_host_name(host) => host.to_owned(),
+            None if names::is_host_name(host) || host.parse::<Ipv4Addr>().is_ok() => host.to_owned(),
             None => return Err(wrong()),
         };
         Ok(Self { host, port })
@@ -138,9 +138,17 @@ mod tests {
 
     #[test]
     fn endpoints_need_a_host_and_a_port() {
-        for text in
-            ["vpn.example.org", ":51820", "h:0", "h:65536", "2001:db8::1:51820", "[::1:5", "a b:5", ""]
-        {
+        for text in [
+            "vpn.example.org",
+            ":51820",
+            "h:0",
+            "h:65536",
+            "2001:db8::1:51820",
+            "[::1:5",
+            "a b:5",
+            "999.0.0.1:5",
+            "",
+        ] {
             let message = text.parse::<Endpoint>().unwrap_err();
             assert_eq!(message, format!("endpoint `{text}` is not of the form HOST:PORT"));
         }

@@ -36,8 +36,10 @@ mod load;
 mod names;
 mod ports;
 pub mod profile;
+mod reference;
 mod resolve;
 mod resolved;
+mod starter;
 mod version;
 
 pub use catalogue::{NEVER_EXPOSE, NeverExpose, never_expose};
@@ -46,7 +48,9 @@ pub use finding::{ConfigErrors, Finding, Severity};
 pub use load::load;
 pub use names::nearest;
 pub use ports::{PortRange, Protocol, ProtocolPorts};
+pub use reference::reference;
 pub use resolved::{
     Admin, Audit, Config, Dns, Egress, Exposure, Gateway, Limits, OnDenied, Permission, Proxy, Role, Server,
     Service,
 };
+pub use starter::starter_config;

@@ -11,7 +11,8 @@ pub(crate) fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-/// Whether `text` is a host name: RFC 1123 labels, and `_`, which Windows allows in computer names.
+/// Whether `text` is a host name: RFC 1123 labels, and `_`, which Windows allows in computer names. The last
+/// label must not be a number, or the name could be taken for an IPv4 address.
 pub(crate) fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -20,7 +21,8 @@ pub(crate) fn is_host_name(text: &str) -> bool {
             && !label.ends_with('-')
             && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
     };
-    text.len() <= 253 && text.split('.').all(label)
+    let number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 253 && text.split('.').all(label) && !text.rsplit('.').next().is_some_and(number)
 }
 
 /// The candidate that `word` was probably meant to be, if one is near enough.
@@ -98,10 +100,10 @@ mod tests {
         for bad in ["", "-a", ".a", "a:b", "a b", "a\n", "ä", "a/b", &"a".repeat(64)] {
             assert!(!is_name(bad), "{bad:?}");
         }
-        for bad in ["", "-a", "a-", "a..b", "a.", ".a", "a b", "ä", &"a".repeat(64)] {
+        for bad in ["", "-a", "a-", "a..b", "a.", ".a", "a b", "ä", "10.0.0.1", "10", &"a".repeat(64)] {
             assert!(!is_host_name(bad), "{bad:?}");
         }
         assert!(is_name("gw-1") && is_name("rec_01.site"));
-        assert!(is_host_name("mgmt.vms.local") && is_host_name("LAB_XPCO") && is_host_name("10.0.0.1"));
+        assert!(is_host_name("mgmt.vms.local") && is_host_name("LAB_XPCO"));
     }
 }
