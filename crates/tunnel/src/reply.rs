@@ -59,11 +59,27 @@ pub fn reset(packet: &Packet<'_>, out: &mut [u8]) -> Option<usize> {
         let length = payload_len + u32::from(flags.syn) + u32::from(flags.fin);
         (0, Some(TcpSeqNumber(sequence.wrapping_add(length) as i32)))
     };
+    let from = SocketAddr::new(packet.destination, destination_port);
+    write_reset(from, SocketAddr::new(packet.source, source_port), sequence_number, ack_number, out)
+}
+
+/// A RST in the middle of a connection, from `source`, at the sequence number that `destination` expects next.
+pub fn reset_at(source: SocketAddr, destination: SocketAddr, sequence: u32, out: &mut [u8]) -> Option<usize> {
+    write_reset(source, destination, sequence, None, out)
+}
+
+fn write_reset(
+    from: SocketAddr,
+    to: SocketAddr,
+    sequence: u32,
+    ack_number: Option<TcpSeqNumber>,
+    out: &mut [u8],
+) -> Option<usize> {
     let repr = TcpRepr {
-        src_port: destination_port,
-        dst_port: source_port,
+        src_port: from.port(),
+        dst_port: to.port(),
         control: TcpControl::Rst,
-        seq_number: TcpSeqNumber(sequence_number as i32),
+        seq_number: TcpSeqNumber(sequence as i32),
         ack_number,
         window_len: 0,
         window_scale: None,
@@ -73,8 +89,8 @@ pub fn reset(packet: &Packet<'_>, out: &mut [u8]) -> Option<usize> {
         timestamp: None,
         payload: &[],
     };
-    let (source, destination) = (IpAddress::from(packet.destination), IpAddress::from(packet.source));
-    write(packet.destination, packet.source, IpProtocol::Tcp, repr.buffer_len(), out, |body| {
+    let (source, destination) = (IpAddress::from(from.ip()), IpAddress::from(to.ip()));
+    write(from.ip(), to.ip(), IpProtocol::Tcp, repr.buffer_len(), out, |body| {
         let mut segment = TcpPacket::new_unchecked(body);
         repr.emit(&mut segment, &source, &destination, &ChecksumCapabilities::default());
     })

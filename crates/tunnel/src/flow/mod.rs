@@ -362,6 +362,11 @@ impl Flow {
         self.tuple.destination
     }
 
+    /// The sequence number for a RST that the client will believe; none outside TCP and before its handshake.
+    pub fn reset_sequence(&self) -> Option<u32> {
+        self.tcp.client_expects()
+    }
+
     /// Since when no packet passed, to within a second.
     pub fn last_used(&self) -> Instant {
         self.last_used

@@ -17,6 +17,8 @@ pub(super) struct TcpState {
     up: Side,
     down: Side,
     reset: bool,
+    /// What the client expects next from the server: the only sequence number at which it accepts a RST (RFC 5961).
+    client_expects: Option<u32>,
 }
 
 impl TcpState {
@@ -32,6 +34,9 @@ impl TcpState {
             Direction::Down => (&mut self.down, &mut self.up),
         };
         self.reset |= flags.rst;
+        if direction == Direction::Up && flags.ack {
+            self.client_expects = Some(acknowledgement);
+        }
         sender.syn |= flags.syn;
         if flags.fin {
             sender.fin = sender.fin.or(Some(sequence.wrapping_add(payload_len).wrapping_add(1)));
@@ -41,6 +46,10 @@ impl TcpState {
         {
             receiver.fin_acknowledged |= acknowledgement.wrapping_sub(fin) as i32 >= 0;
         }
+    }
+
+    pub(super) fn client_expects(&self) -> Option<u32> {
+        self.client_expects
     }
 
     pub(super) fn is_established(&self) -> bool {

@@ -12,11 +12,12 @@ use crate::flow::{CloseReason, FlowId};
 use crate::noise::Identity;
 use crate::peer::{ClientConfig, Peer};
 use crate::policy::{Protocol, Verdict};
+use crate::sink::DatagramSink;
 
 impl GatewayState {
     /// Adds a client or takes over what changed about it. A session survives unless the client may no longer
     /// connect, its key is gone, or its addresses changed.
-    pub fn upsert_client(&mut self, config: ClientConfig, now: Instant) {
+    pub fn upsert_client(&mut self, config: ClientConfig, now: Instant, datagrams: &mut impl DatagramSink) {
         let role = self.policy.role(&config.info.role);
         let info = Arc::new(config.info);
         let at = match self.by_client.get(&info.id) {
@@ -56,7 +57,7 @@ impl GatewayState {
             return self.end_session(at, end, now);
         }
         self.drop_tunnels(|slot| slot.peer == at && !keys.contains(&slot.key.public));
-        self.rejudge(now, Some(at));
+        self.rejudge(Some(at), now, datagrams);
     }
 
     /// Forgets a client.
@@ -78,7 +79,7 @@ impl GatewayState {
     }
 
     /// Puts a new configuration in force and judges every live flow by it.
-    pub fn set_settings(&mut self, settings: Settings, now: Instant) {
+    pub fn set_settings(&mut self, settings: Settings, now: Instant, datagrams: &mut impl DatagramSink) {
         self.policy = settings.policy;
         self.answer_refused = settings.answer_refused;
         self.flows.set_limits(settings.flows);
@@ -86,11 +87,15 @@ impl GatewayState {
         for (_, peer) in &mut self.peers {
             peer.role = self.policy.role(&peer.info.role);
         }
-        self.rejudge(now, None);
+        self.rejudge(None, now, datagrams);
     }
 
     /// Ends every session, so that each has its closing record.
-    pub fn shut_down(&mut self, now: Instant) {
+    pub fn shut_down(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
+        let flows: Vec<FlowId> = self.flows.iter().map(|flow| flow.id).collect();
+        for id in flows {
+            self.cut_flow(id, CloseReason::Shutdown, now, datagrams);
+        }
         let present: Vec<u32> =
             self.peers.iter().filter(|(_, peer)| peer.session.is_some()).map(|(at, _)| at as u32).collect();
         for at in present {
@@ -100,7 +105,7 @@ impl GatewayState {
     }
 
     /// Cuts the flows that policy no longer allows.
-    fn rejudge(&mut self, now: Instant, only: Option<u32>) {
+    fn rejudge(&mut self, only: Option<u32>, now: Instant, datagrams: &mut impl DatagramSink) {
         let cut: Vec<FlowId> = self
             .flows
             .iter()
@@ -116,7 +121,7 @@ impl GatewayState {
             .map(|flow| flow.id)
             .collect();
         for id in cut {
-            self.close_flow(id, CloseReason::Policy, now);
+            self.cut_flow(id, CloseReason::Policy, now, datagrams);
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::GatewayState;
 use crate::counters::Drop;
 use crate::flow::{CloseReason, Direction, FlowId, Progress};
-use crate::packet::Packet;
+use crate::packet::{Packet, Transport};
+use crate::reply::{self, Unreachable};
 use crate::sink::DatagramSink;
 
 impl GatewayState {
@@ -34,6 +35,45 @@ impl GatewayState {
         if let Progress::Over(reason) = progress {
             self.close_flow(id, reason, now);
         }
+    }
+
+    /// Ends a flow that the egress could not open: `first`, its first packet, is answered as the network would have
+    /// without a gateway in between.
+    pub fn refuse_flow(
+        &mut self,
+        id: FlowId,
+        first: &Packet<'_>,
+        reason: CloseReason,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
+        let Some(flow) = self.flows.get(id) else { return };
+        let client = flow.client;
+        self.answer_with(client, now, datagrams, |out| match (reason, first.transport) {
+            (CloseReason::ServerRefused, Transport::Tcp { .. }) => reply::reset(first, out),
+            (CloseReason::ServerRefused, _) => reply::unreachable(first, Unreachable::Port, out),
+            _ => reply::unreachable(first, Unreachable::Host, out),
+        });
+        self.close_flow(id, reason, now);
+    }
+
+    /// Ends a live flow and tells the client's end with a RST, so that the program there does not wait.
+    pub(super) fn cut_flow(
+        &mut self,
+        id: FlowId,
+        reason: CloseReason,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
+        if let Some(flow) = self.flows.get(id)
+            && let Some(sequence) = flow.reset_sequence()
+        {
+            let (client, tuple) = (flow.client, flow.tuple);
+            self.answer_with(client, now, datagrams, |out| {
+                reply::reset_at(tuple.destination, tuple.source, sequence, out)
+            });
+        }
+        self.close_flow(id, reason, now);
     }
 
     /// Ends a flow and reports it.

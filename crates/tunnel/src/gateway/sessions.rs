@@ -70,13 +70,9 @@ impl GatewayState {
 
     /// Cuts a client's flows, forgets its key pairs and ends its session.
     pub(super) fn end_session(&mut self, at: u32, end: SessionEnd, now: Instant) {
-        let reason = match end {
-            SessionEnd::Shutdown => CloseReason::Shutdown,
-            _ => CloseReason::ClientBlocked,
-        };
         let flows: Vec<FlowId> = self.flows.of_client(at).map(|flow| flow.id).collect();
         for id in flows {
-            self.close_flow(id, reason, now);
+            self.close_flow(id, CloseReason::ClientBlocked, now);
         }
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
         let (session, tunnels) = (peer.session.take(), peer.tunnels.clone());
