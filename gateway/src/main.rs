@@ -1,8 +1,51 @@
+//! The gateway: its command line, and the program behind `vmsgate run`.
+
 #![allow(unreachable_pub, reason = "a binary has no outside: `pub` means for the other modules")]
 
 mod admin;
+mod cli;
+mod commands;
 mod control;
 mod health;
 mod http;
+mod policy_build;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use vmsgate_cli::{
+    CliError, Exit, OrFail, Printer,
+    logging::{self, Verbosity},
+    run_main,
+};
+
+use crate::{
+    cli::{Cli, Command},
+    commands::Context,
+};
+
+fn main() -> ExitCode {
+    run_main(|| {
+        let Cli { output, installation, command } = Cli::parse();
+        logging::init(&output, Verbosity::Warnings);
+        let printer = Printer::new(&output);
+        execute(&Context { output, installation, printer }, &command)
+    })
+}
+
+fn execute(context: &Context, command: &Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Check => commands::check::execute(context),
+        Command::Explain(args) => block_on(commands::explain::execute(context, args)),
+        Command::Status => block_on(commands::status::execute(context)),
+        Command::Sessions(args) => block_on(commands::sessions::execute(context, args)),
+        Command::Flows(args) => block_on(commands::flows::execute(context, args)),
+        Command::Denials(args) => block_on(commands::denials::execute(context, args)),
+    }
+}
+
+/// Runs a short command. The gateway itself makes its own runtime.
+fn block_on(command: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.or_unexpected("cannot start the runtime")?.block_on(command)
+}

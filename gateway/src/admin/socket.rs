@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Its name in the data directory.
-pub const FILE_NAME: &str = "control.sock";
+pub const CONTROL_SOCKET: &str = "control.sock";
 
 /// A bound control socket; dropping it removes the file.
 #[derive(Debug)]
@@ -56,10 +56,10 @@ impl ControlSocket {
     /// refuses.
     pub async fn bind(data: &Path) -> Result<Self, SocketError> {
         let lock = lock(data)?;
-        let path = data.join(FILE_NAME);
+        let path = data.join(CONTROL_SOCKET);
         clear_stale(data, &path).await?;
         let create = |source| SocketError::Create { path: path.clone(), source };
-        let temporary = data.join(format!("{FILE_NAME}.{}", std::process::id()));
+        let temporary = data.join(format!("{CONTROL_SOCKET}.{}", std::process::id()));
         let listener = UnixListener::bind(&temporary).map_err(create)?;
         let publish = || {
             fs::set_permissions(&temporary, Permissions::from_mode(0o600))?;
@@ -159,7 +159,7 @@ mod tests {
     async fn the_socket_is_the_owners_alone_and_goes_with_its_owner() {
         let data = data();
         let socket = ControlSocket::bind(data.path()).await.unwrap();
-        let path = data.path().join(FILE_NAME);
+        let path = data.path().join(CONTROL_SOCKET);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1, "no temporary file stays");
         drop(socket);
@@ -169,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn a_socket_left_behind_is_replaced() {
         let data = data();
-        let path = data.path().join(FILE_NAME);
+        let path = data.path().join(CONTROL_SOCKET);
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         let _socket = ControlSocket::bind(data.path()).await.unwrap();
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn a_socket_that_answers_is_left_alone() {
         let data = data();
-        let path = data.path().join(FILE_NAME);
+        let path = data.path().join(CONTROL_SOCKET);
         let _stranger = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let error = ControlSocket::bind(data.path()).await.unwrap_err();
         assert!(matches!(error, SocketError::Running(_)), "{error}");
@@ -200,7 +200,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_no_socket_is_not_replaced() {
         let data = data();
-        let path = data.path().join(FILE_NAME);
+        let path = data.path().join(CONTROL_SOCKET);
         fs::write(&path, "precious").unwrap();
         assert!(matches!(ControlSocket::bind(data.path()).await, Err(SocketError::NotASocket(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
@@ -209,7 +209,7 @@ mod tests {
     #[tokio::test]
     async fn a_successors_socket_is_not_removed() {
         let data = data();
-        let path = data.path().join(FILE_NAME);
+        let path = data.path().join(CONTROL_SOCKET);
         let socket = ControlSocket::bind(data.path()).await.unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "somebody else's").unwrap();
@@ -226,7 +226,7 @@ mod tests {
         let run_loop = async {
             let _ = requests.recv().await.unwrap().send(example());
         };
-        let path = data.path().join(FILE_NAME);
+        let path = data.path().join(CONTROL_SOCKET);
         let (answer, ()) = tokio::join!(ask(&path), run_loop);
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -1,0 +1,113 @@
+//! The command line: types only. What a command does is in the file of its name under `commands/`.
+
+use clap::{Parser, Subcommand};
+use vmsgate_cli::{
+    EXIT_STATUS_HELP,
+    args::{InstallationArgs, OutputArgs},
+};
+
+use crate::commands::{explain::ExplainArgs, records::RecordArgs};
+
+/// VPN gateway for video management systems
+///
+/// Ends WireGuard tunnels, forwards only the ports that each client's role needs, and can answer at any time
+/// who accessed the system, from where, when, and what was refused.
+#[derive(Debug, Parser)]
+#[command(name = "vmsgate", version, propagate_version = true, after_long_help = EXIT_STATUS_HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    pub output: OutputArgs,
+    #[command(flatten)]
+    pub installation: InstallationArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check the configuration file and say what is wrong with it
+    ///
+    /// Reads the file as `run` would, changes nothing, and prints every finding with its line and a hint.
+    /// Exit status 1 if the file cannot be used; warnings alone are no failure.
+    #[command(after_long_help = after_help(&[
+        "vmsgate check",
+        "vmsgate -c new.toml check --json",
+    ]))]
+    Check,
+
+    /// Say whether a client may reach something, and by which rule
+    ///
+    /// Asks the same function that judges packets. Exit status 0 if all of it is allowed, 1 if not.
+    #[command(after_long_help = after_help(&[
+        "vmsgate explain --role smart-client --to rec01:recording-server",
+        "vmsgate explain --client anna-laptop --to 192.168.10.10:1433",
+        "vmsgate explain --role integration --to '[fd00:10::21]:554/udp'",
+    ]))]
+    Explain(ExplainArgs),
+
+    /// Show the running gateway: health, sessions, counters
+    ///
+    /// Asks through `control.sock` in the data directory, which only the gateway's own user may open. Exit
+    /// status 0 if the gateway is ready, 1 if it is not or does not run.
+    #[command(after_long_help = after_help(&[
+        "vmsgate status",
+        "vmsgate --data /var/lib/vmsgate status --json",
+    ]))]
+    Status,
+
+    /// List who was connected: from where, when, how much
+    ///
+    /// Newest first. A session without an end is open now.
+    #[command(after_long_help = after_help(&[
+        "vmsgate sessions --since 24h",
+        "vmsgate sessions --operator 'Anna Berg' --since 2026-11-01 --until 2026-12-01",
+        "vmsgate sessions --json --limit 1000",
+    ]))]
+    Sessions(RecordArgs),
+
+    /// List what was reached: every TCP connection and UDP or ICMP exchange
+    ///
+    /// Newest first. A flow without an end is open now.
+    #[command(after_long_help = after_help(&[
+        "vmsgate flows --client anna-laptop --since 1h",
+        "vmsgate flows --server rec01 --json",
+    ]))]
+    Flows(RecordArgs),
+
+    /// List what was refused, and which rule would have allowed it
+    ///
+    /// Newest first. Repeated attempts appear once with their number.
+    #[command(after_long_help = after_help(&[
+        "vmsgate denials --since 24h",
+        "vmsgate denials --client anna-laptop --server mgmt",
+    ]))]
+    Denials(RecordArgs),
+}
+
+/// The end of a command's long help: examples, then what the exit status means.
+fn after_help(examples: &[&str]) -> String {
+    format!("Examples:\n  {}\n\n{EXIT_STATUS_HELP}", examples.join("\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_help_with_examples_and_exit_status() {
+        let mut cli = Cli::command();
+        cli.build();
+        for command in cli.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Examples:\n  vmsgate "), "{help}");
+            assert!(help.contains("Exit status:\n  0  done"), "{help}");
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,169 @@
+//! `vmsgate status`
+
+use std::{io, path::Path, time::Duration};
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use tokio::net::UnixStream;
+use vmsgate_cli::{CliError, Exit, OrFail, Style, Table, WithHint, human};
+
+use super::Context;
+use crate::admin::{
+    CONTROL_SOCKET,
+    status::{SCHEMA_VERSION, SessionStatus, Status, StatusReport, Totals},
+};
+
+/// How long the gateway may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// Enough for a session each of 50,000 clients.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+pub async fn execute(context: &Context) -> Result<Exit, CliError> {
+    let data = context.data_dir()?;
+    let answer = tokio::time::timeout(ANSWER_LIMIT, ask(&data));
+    let report = answer.await.map_err(|_| {
+        let seconds = ANSWER_LIMIT.as_secs();
+        CliError::unexpected(format!("the gateway did not answer within {seconds} s"))
+            .hint("look at its log; if it stays so, restart it")
+    })??;
+    let ready = report.status.conditions.iter().all(|condition| condition.ok);
+    if context.printer.is_json() {
+        context.printer.json(report.schema_version, &report.status)?;
+    } else {
+        print(context, &report.status)?;
+    }
+    Ok(if ready { Exit::Done } else { Exit::No })
+}
+
+async fn ask(data: &Path) -> Result<StatusReport, CliError> {
+    let path = data.join(CONTROL_SOCKET);
+    let stream = UnixStream::connect(&path).await.map_err(|error| not_reached(data, error))?;
+    let failed = "the control socket gave no usable answer";
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.or_unexpected(failed)?;
+    let request = Request::get("/v1/status").header("Host", "gateway").body(Empty::<Bytes>::new());
+    let exchange = async {
+        let response = sender.send_request(request.or_unexpected(failed)?).await.or_unexpected(failed)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| CliError::unexpected(error).context(failed))?.to_bytes();
+        Ok::<_, CliError>((status, body))
+    };
+    // The connection ends with the exchange; its own error has been told there.
+    let (answer, _) = tokio::join!(exchange, connection);
+    let (status, body) = answer?;
+    if status != StatusCode::OK {
+        return Err(CliError::unexpected(refusal(&body)).context("the gateway gave no status"));
+    }
+    let report: StatusReport = serde_json::from_slice(&body)
+        .or_unexpected("the gateway's answer is not one that this program understands")
+        .hint("use the `vmsgate` of the same version as the running gateway")?;
+    if report.schema_version > SCHEMA_VERSION {
+        let message =
+            format!("the gateway answers in form {}, newer than this program", report.schema_version);
+        return Err(CliError::user(message).hint("use the `vmsgate` of the running gateway"));
+    }
+    Ok(report)
+}
+
+fn not_reached(data: &Path, error: io::Error) -> CliError {
+    let data = data.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::user(format!(
+            "no gateway is running with the data directory `{data}`"
+        ))
+        .hint("start it with `vmsgate run`, or name the directory of the running one with `--data DIR`"),
+        io::ErrorKind::PermissionDenied => CliError::user(error)
+            .context(format!("cannot open the control socket in `{data}`"))
+            .hint("run this as the gateway's own user"),
+        _ => CliError::unexpected(error).context(format!("cannot open the control socket in `{data}`")),
+    }
+}
+
+/// The message of an error answer, or the answer itself.
+fn refusal(body: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = value.pointer("/error/message").and_then(serde_json::Value::as_str);
+    human::printable(message.unwrap_or(&String::from_utf8_lossy(body)))
+}
+
+fn print(context: &Context, status: &Status) -> Result<(), CliError> {
+    let printer = &context.printer;
+    let up = human::duration(Duration::from_secs(status.uptime_seconds));
+    let Status { gateway, version, egress, policy_version, .. } = status;
+    printer.line(format_args!("gateway {gateway}, vmsgate {version}, up {up}"))?;
+    printer.line(format_args!(
+        "policy {policy_version}, egress {egress}, listening on udp {}",
+        list(&status.listen)
+    ))?;
+    for condition in &status.conditions {
+        let (style, label) = if condition.ok { (Style::Good, "ok") } else { (Style::Error, "NOT OK") };
+        printer.line(format_args!("{}: {}", printer.paint(style, label), condition.text))?;
+    }
+    print_totals(context, status)?;
+    if !status.sessions.is_empty() {
+        printer.line("")?;
+        printer.table(&sessions(&status.sessions))?;
+    }
+    Ok(())
+}
+
+fn print_totals(context: &Context, status: &Status) -> Result<(), CliError> {
+    let printer = &context.printer;
+    let Totals { flows_open, flows_opened, handshakes_accepted, traffic, .. } = &status.totals;
+    printer.line(format_args!(
+        "{} clients, {} sessions, {flows_open} open flows, {flows_opened} since start, {handshakes_accepted} handshakes",
+        status.clients,
+        status.sessions.len(),
+    ))?;
+    printer.line(format_args!(
+        "received {} in {} packets, sent {} in {} packets",
+        human::bytes(traffic.rx_bytes),
+        traffic.rx_packets,
+        human::bytes(traffic.tx_bytes),
+        traffic.tx_packets
+    ))?;
+    let totals = &status.totals;
+    let counters = [
+        ("flows refused", &totals.flows_refused),
+        ("handshakes rejected", &totals.handshakes_rejected),
+        ("packets dropped", &totals.drops),
+    ];
+    for (label, reasons) in counters.into_iter().filter(|(_, reasons)| !reasons.is_empty()) {
+        let reasons: Vec<String> =
+            reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        printer.line(format_args!("{label}: {}", reasons.join(", ")))?;
+    }
+    Ok(())
+}
+
+fn sessions(sessions: &[SessionStatus]) -> Table {
+    let headings =
+        ["CLIENT", "OPERATOR", "ROLE", "FROM", "TUNNEL", "SINCE", "LAST SEEN", "FLOWS", "RECEIVED", "SENT"];
+    let mut table = Table::new(headings);
+    for session in sessions {
+        table.row([
+            session.client.clone(),
+            session.operator.clone(),
+            session.role.clone(),
+            session.endpoint.map(|endpoint| endpoint.to_string()).unwrap_or_default(),
+            list(&session.tunnel_addresses),
+            time(&session.since),
+            session.last_seen.as_deref().map(time).unwrap_or_default(),
+            session.flows.to_string(),
+            human::bytes(session.traffic.rx_bytes),
+            human::bytes(session.traffic.tx_bytes),
+        ]);
+    }
+    table
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A time for people, or the text as it came.
+fn time(text: &str) -> String {
+    text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), human::time)
+}
