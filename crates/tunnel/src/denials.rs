@@ -60,6 +60,14 @@ pub struct Refusals {
     denials: BTreeMap<DenialKey, DenialFold>,
     rejections: BTreeMap<RejectionKey, RejectionFold>,
     due: Option<Instant>,
+    totals: RefusalTotals,
+}
+
+/// Refusals since the start, by reason.
+#[derive(Debug, Clone, Default)]
+pub struct RefusalTotals {
+    pub denials: BTreeMap<&'static str, u64>,
+    pub rejections: BTreeMap<&'static str, u64>,
 }
 
 impl Refusals {
@@ -71,6 +79,7 @@ impl Refusals {
         refusal: Refusal,
         (now, unix): (Instant, UnixMillis),
     ) {
+        *self.totals.denials.entry(refusal.reason.as_str()).or_default() += 1;
         let key = DenialKey {
             session: session.id,
             destination,
@@ -100,6 +109,7 @@ impl Refusals {
         client: Option<&Arc<ClientInfo>>,
         (now, unix): (Instant, UnixMillis),
     ) {
+        *self.totals.rejections.entry(reason.as_str()).or_default() += 1;
         let index =
             RejectionKey { source: source.ip(), reason: reason.as_str(), key: key.map(|key| key.to_bytes()) };
         let fold = self.rejections.entry(index).or_insert_with(|| RejectionFold {
@@ -118,6 +128,10 @@ impl Refusals {
         fold.folded.last = unix;
         fold.folded.count += 1;
         self.arrange(fold_end(now));
+    }
+
+    pub fn totals(&self) -> &RefusalTotals {
+        &self.totals
     }
 
     /// When [`Refusals::collect`] has work next.

@@ -1,6 +1,7 @@
 //! The two buffers that the state machines write into.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::flow::FlowId;
 use crate::packet::Packet;
@@ -16,7 +17,8 @@ pub trait DatagramSink {
 
 /// Takes inner packets that policy allowed, in the order of their flow.
 pub trait InnerSink {
-    fn packet(&mut self, flow: FlowId, packet: &Packet<'_>);
+    /// `client`: the flow's owner, as [`crate::flow::Flow::client`].
+    fn packet(&mut self, flow: FlowId, client: u32, packet: &Packet<'_>, now: Instant);
 }
 
 /// Collects datagrams in memory, one vector each: for tests and for callers that send them one by one.

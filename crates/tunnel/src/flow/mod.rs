@@ -32,6 +32,12 @@ pub struct FlowId {
     generation: u32,
 }
 
+impl FlowId {
+    pub fn as_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+}
+
 /// Which way a packet goes, seen from the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {

@@ -48,7 +48,7 @@ impl GatewayState {
         {
             return self.answer_with(at, now, datagrams, |out| reply::echo(&packet, out));
         }
-        inner.packet(id, &packet);
+        inner.packet(id, at, &packet, now);
         if let Progress::Over(reason) = progress {
             self.close_flow(id, reason, now);
         }
@@ -159,7 +159,7 @@ impl GatewayState {
         match self.flows.find(at, about.reversed()) {
             Some(id) => {
                 self.flows.follow(id, Direction::Up, packet.transport, packet.bytes().len(), now);
-                inner.packet(id, packet);
+                inner.packet(id, at, packet, now);
             }
             None => self.counters.count(Drop::NoFlow),
         }

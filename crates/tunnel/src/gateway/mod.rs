@@ -14,6 +14,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::quality::FixedState;
@@ -22,12 +23,12 @@ use uuid::Uuid;
 use x25519_dalek::PublicKey;
 
 use crate::counters::{Counters, Drop};
-use crate::denials::Refusals;
-use crate::event::{GatewayEvent, UnixMillis};
+use crate::denials::{RefusalTotals, Refusals};
+use crate::event::{ClientInfo, GatewayEvent, UnixMillis};
 use crate::flow::{FlowLimits, FlowTable};
 use crate::guard::{Guard, HandshakeLimits};
 use crate::noise::{Identity, Kind, Tick, Tunnel, classify};
-use crate::peer::{ClientKey, Peer, Route, SessionStatus};
+use crate::peer::{Access, ClientKey, Peer, Route, SessionStatus};
 use crate::policy::Policy;
 use crate::sink::{DatagramSink, InnerSink};
 
@@ -162,6 +163,20 @@ impl GatewayState {
 
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub fn refusals(&self) -> &RefusalTotals {
+        self.refusals.totals()
+    }
+
+    /// The clients known, whether connected or not.
+    pub fn client_count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// A flow's owner, by [`crate::flow::Flow::client`].
+    pub fn client(&self, at: u32) -> Option<(&Arc<ClientInfo>, Access)> {
+        self.peers.get(at as usize).map(|peer| (&peer.info, peer.access))
     }
 
     pub fn policy(&self) -> &Policy {

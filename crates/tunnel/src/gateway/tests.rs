@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -10,10 +10,10 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::*;
 use crate::client::{ClientSettings, ClientState};
-use crate::event::{ClientInfo, Denial, SessionEnd};
+use crate::event::{Denial, SessionEnd};
 use crate::flow::{CloseReason, FlowId};
 use crate::packet::{Packet, Transport};
-use crate::peer::{Access, ClientConfig};
+use crate::peer::ClientConfig;
 use crate::policy::{DenyReason, Grant, PolicyBuilder, Protocol};
 use crate::reply;
 use crate::sink::{DatagramQueue, InnerSink};
@@ -39,7 +39,7 @@ struct World {
 struct Egress(Vec<(FlowId, Vec<u8>)>);
 
 impl InnerSink for Egress {
-    fn packet(&mut self, flow: FlowId, packet: &Packet<'_>) {
+    fn packet(&mut self, flow: FlowId, _client: u32, packet: &Packet<'_>, _now: Instant) {
         self.0.push((flow, packet.bytes().to_vec()));
     }
 }
@@ -123,24 +123,24 @@ impl World {
     fn connect(&mut self, client: usize) {
         let mut out = DatagramQueue::default();
         self.clients[client].connect(self.now, &mut out);
-        self.to_gateway(client, out);
+        self.carry_up(client, out);
     }
 
     /// Carries datagrams back and forth until there are none.
-    fn to_gateway(&mut self, client: usize, queue: DatagramQueue) {
+    fn carry_up(&mut self, client: usize, queue: DatagramQueue) {
         let mut up: VecDeque<Vec<u8>> = queue.datagrams.into_iter().map(|(_, bytes)| bytes).collect();
         while let Some(datagram) = up.pop_front() {
             let mut down = DatagramQueue::default();
             let from = self.outside[client];
             self.gateway.handle_datagram(from, &datagram, self.now, &mut down, &mut self.egress);
-            up.extend(self.to_clients(down));
+            up.extend(self.carry_down(down));
         }
         while let Some(event) = self.gateway.poll_event() {
             self.events.push(event);
         }
     }
 
-    fn to_clients(&mut self, queue: DatagramQueue) -> Vec<Vec<u8>> {
+    fn carry_down(&mut self, queue: DatagramQueue) -> Vec<Vec<u8>> {
         let mut answers = DatagramQueue::default();
         for (to, bytes) in queue.datagrams {
             let Some(client) = self.outside.iter().position(|outside| *outside == to) else { continue };
@@ -157,7 +157,7 @@ impl World {
         padded.extend([0; 15]);
         let mut out = DatagramQueue::default();
         self.clients[client].send(&mut padded, packet.len(), self.now, &mut out);
-        self.to_gateway(client, out);
+        self.carry_up(client, out);
     }
 
     fn answer(&mut self, flow: FlowId, packet: &[u8]) {
@@ -165,7 +165,7 @@ impl World {
         padded.extend([0; 15]);
         let mut out = DatagramQueue::default();
         self.gateway.handle_egress(flow, &mut padded, packet.len(), self.now, &mut out);
-        self.to_clients(out);
+        self.carry_down(out);
         self.drain_events();
     }
 
@@ -179,7 +179,7 @@ impl World {
         self.now += duration;
         let mut out = DatagramQueue::default();
         self.gateway.handle_timeout(self.now, &mut out);
-        self.to_clients(out);
+        self.carry_down(out);
         self.drain_events();
     }
 
@@ -367,7 +367,7 @@ fn a_changed_policy_cuts_what_it_no_longer_allows_with_a_rst() {
     open_tcp(&mut world);
     let mut out = DatagramQueue::default();
     world.gateway.set_settings(settings(8443), world.now, &mut out);
-    world.to_clients(out);
+    world.carry_down(out);
     world.drain_events();
     assert_eq!(world.closed(), [CloseReason::Policy]);
     let last = world.received[0].last().unwrap();
@@ -493,10 +493,10 @@ fn a_restarted_gateway_calls_a_client_that_it_knows_from_before() {
     let mut world = World::new();
     let mut out = DatagramQueue::default();
     world.gateway.reconnect(world.configs[0].info.id, world.outside[0], world.now, &mut out);
-    let answers = world.to_clients(out);
+    let answers = world.carry_down(out);
     let mut queue = DatagramQueue::default();
     queue.datagrams.extend(answers.into_iter().map(|bytes| (GATEWAY.parse().unwrap(), bytes)));
-    world.to_gateway(0, queue);
+    world.carry_up(0, queue);
     assert!(
         matches!(&world.events[0], GatewayEvent::SessionOpened { session, .. } if &*session.client.name == "alice")
     );
