@@ -1,0 +1,76 @@
+//! Who makes a change, as the operating system knows it.
+
+use std::fs;
+
+use serde::Serialize;
+use vmsgate_audit::Label;
+
+/// The user behind an administrative act.
+///
+/// The user id is what the kernel vouches for; the name is looked up for readability. `login` is the user who
+/// originally logged in, which the kernel keeps across `sudo` and `su`, where it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    pub uid: u32,
+    pub name: Option<String>,
+    pub login: Option<u32>,
+}
+
+/// "Not set", in `/proc/self/loginuid`.
+const NO_LOGIN: u32 = u32::MAX;
+
+impl Actor {
+    /// The user who runs this process.
+    pub fn current() -> Self {
+        let uid = rustix::process::getuid().as_raw();
+        let login = fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
+        Self { uid, name: user_name(uid), login: login.filter(|login| *login != NO_LOGIN && *login != uid) }
+    }
+
+    pub(crate) fn label(&self) -> Label {
+        let user = describe(self.name.as_deref(), self.uid);
+        Label::new(&match self.login {
+            Some(login) => format!("{user}, logged in as {}", describe(user_name(login).as_deref(), login)),
+            None => user,
+        })
+    }
+}
+
+fn describe(name: Option<&str>, uid: u32) -> String {
+    name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
+}
+
+fn user_name(uid: u32) -> Option<String> {
+    name_in(&fs::read_to_string("/etc/passwd").ok()?, uid)
+}
+
+/// Looks a user up in the text of `/etc/passwd`: `name:password:uid:…`.
+fn name_in(passwd: &str, uid: u32) -> Option<String> {
+    let mut users = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        Some((fields.next()?, fields.nth(1)?.parse::<u32>().ok()?))
+    });
+    users.find(|(_, id)| *id == uid).map(|(name, _)| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_from_the_password_file() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nbroken\nanna:x:1000:1000::/home/anna:/bin/sh\n";
+
+        assert_eq!(name_in(passwd, 1000).as_deref(), Some("anna"));
+        assert_eq!(name_in(passwd, 4), None);
+    }
+
+    #[test]
+    fn a_record_shows_the_user_and_the_login_behind_it() {
+        let plain = Actor { uid: 1000, name: Some("anna".into()), login: None };
+        let nameless = Actor { uid: 4_000_000, name: None, login: Some(3_999_999) };
+
+        assert_eq!(plain.label().as_str(), "anna (uid 1000)");
+        assert_eq!(nameless.label().as_str(), "uid 4000000, logged in as uid 3999999");
+    }
+}

@@ -1,0 +1,121 @@
+//! The registry: clients with their keys and addresses, and the identities of the gateway.
+//!
+//! Reading is here, changing is in [`Change`]. SQL suits SQLite and PostgreSQL (see [`vmsgate_audit::db`]).
+//!
+//! Every change raises the one [`Revision`] of the registry and stamps the rows it touched with it. Changes take
+//! turns, so a reader that knows revision *n* has seen everything up to *n* and finds the rest by asking for rows
+//! with a greater number.
+
+mod address;
+mod change;
+mod client;
+mod error;
+mod identity;
+mod names;
+mod read;
+mod settings;
+
+use std::path::Path;
+
+use vmsgate_audit::{Create, Database};
+
+pub use change::{Applied, Change};
+pub use client::{Client, ClientKey, ClientState, NewClient, Standing};
+pub use error::RegistryError;
+pub use identity::{Identity, IdentityState};
+pub use names::{ClientName, NameError, Operator};
+pub use settings::Settings;
+
+/// How many changes the registry has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revision(pub(crate) i64);
+
+/// What is new since some revision.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// What to ask with next time.
+    pub revision: Revision,
+    /// The clients that were added or changed, as they are now.
+    pub clients: Vec<Client>,
+    /// Whether [`Registry::identities`] would answer differently.
+    pub identities_changed: bool,
+}
+
+/// The registry of one installation. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    db: Database,
+}
+
+impl Registry {
+    /// Opens the registry in an existing database and brings its tables up to date.
+    pub async fn open(database: &Path) -> Result<Self, RegistryError> {
+        Self::within(Database::open(database, Create::No).await?).await
+    }
+
+    /// Uses a database that is open already, for the audit log perhaps.
+    pub async fn within(db: Database) -> Result<Self, RegistryError> {
+        db.migrate("registry", sqlx::migrate!()).await?;
+        Ok(Self { db })
+    }
+
+    pub fn database(&self) -> &Database {
+        &self.db
+    }
+
+    /// How far the registry is. One small query.
+    pub async fn revision(&self) -> Result<Revision, RegistryError> {
+        read::revision(&self.db).await
+    }
+
+    /// What was said at `init`.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotInitialised`] while nothing was said.
+    pub async fn settings(&self) -> Result<Settings, RegistryError> {
+        settings::load(&self.db).await
+    }
+
+    /// The key pairs that the gateway answers with, the oldest first.
+    pub async fn identities(&self) -> Result<Vec<Identity>, RegistryError> {
+        identity::load(&self.db).await
+    }
+
+    /// All clients by name, including suspended and revoked ones.
+    pub async fn clients(&self) -> Result<Vec<Client>, RegistryError> {
+        let mut clients = read::clients(&self.db, read::Selection::NewerThan(Revision(-1))).await?;
+        clients.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(clients)
+    }
+
+    /// The client with this name; letter case does not matter.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoSuchClient`] names the client that was probably meant.
+    pub async fn client(&self, name: &str) -> Result<Client, RegistryError> {
+        let found = read::clients(&self.db, read::Selection::Named(name)).await?.pop();
+        match found {
+            Some(client) => Ok(client),
+            None => Err(read::no_such_client(&self.db, name).await),
+        }
+    }
+
+    /// What changed after `known`. Without changes it costs one small query.
+    pub async fn changes_since(&self, known: Revision) -> Result<Changes, RegistryError> {
+        // First the revision: what changes between the two queries is reported again next time, never missed.
+        let revision = self.revision().await?;
+        if revision <= known {
+            return Ok(Changes { revision, clients: Vec::new(), identities_changed: false });
+        }
+        Ok(Changes {
+            revision,
+            clients: read::clients(&self.db, read::Selection::NewerThan(known)).await?,
+            identities_changed: identity::any_newer_than(&self.db, known).await?,
+        })
+    }
+
+    /// Begins a change, waiting for others that are under way (10 s at most).
+    pub async fn change(&self, actor: &crate::Actor) -> Result<Change, RegistryError> {
+        Change::begin(&self.db, actor).await
+    }
+}
