@@ -84,5 +84,9 @@ fn profile_folder() -> Result<PathBuf> {
     let executable = env::current_exe()?;
     let folder = executable.parent().context("the test has no folder")?;
     let is_dependency = folder.file_name().is_some_and(|name| name == "deps");
-    Ok(if is_dependency { folder.parent().context("deps has no parent")?.to_owned() } else { folder.to_owned() })
+    Ok(if is_dependency {
+        folder.parent().context("deps has no parent")?.to_owned()
+    } else {
+        folder.to_owned()
+    })
 }

@@ -6,10 +6,13 @@
 //! order of the fields: programs first, namespaces last. Nothing outside loopback and these namespaces is touched.
 
 pub mod binaries;
+pub mod carries;
 pub mod netns;
+pub mod packets;
 pub mod process;
 pub mod product;
 pub mod profile;
+pub mod raw;
 pub mod recording;
 pub mod reference;
 pub mod relay;

@@ -125,7 +125,18 @@ impl Drop for Netns {
 /// When `ip` refuses, e.g. because an interface of that name exists.
 pub fn cable(a: &Netns, a_end: &str, b: &Netns, b_end: &str) -> Result<()> {
     run(Command::new("ip").args([
-        "link", "add", a_end, "netns", a.name(), "type", "veth", "peer", "name", b_end, "netns", b.name(),
+        "link",
+        "add",
+        a_end,
+        "netns",
+        a.name(),
+        "type",
+        "veth",
+        "peer",
+        "name",
+        b_end,
+        "netns",
+        b.name(),
     ]))?;
     a.ip(&format!("link set {a_end} up"))?;
     b.ip(&format!("link set {b_end} up"))
@@ -147,7 +158,10 @@ fn delete(name: &str) {
     if let Ok(pids) = Command::new("ip").args(["netns", "pids", name]).output() {
         for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace() {
             if let Ok(pid) = pid.parse() {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
             }
         }
     }

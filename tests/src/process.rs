@@ -150,7 +150,8 @@ impl Process {
     /// # Errors
     /// When the process is gone.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.id())?), signal).with_context(|| format!("{} is gone", self.name))
+        kill(Pid::from_raw(i32::try_from(self.id())?), signal)
+            .with_context(|| format!("{} is gone", self.name))
     }
 
     /// Waits for the end, and returns the status and everything printed.
@@ -163,7 +164,11 @@ impl Process {
         while lines.open_streams > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                bail!("{} did not end within {PATIENCE:?}; it printed:\n{}", self.name, lines.text.join("\n"));
+                bail!(
+                    "{} did not end within {PATIENCE:?}; it printed:\n{}",
+                    self.name,
+                    lines.text.join("\n")
+                );
             }
             lines = self.output.changed.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -209,7 +214,8 @@ impl Output {
 /// # Errors
 /// When it cannot be started or fails; the message holds what it wrote to standard error.
 pub fn capture(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("Failed to start {command:?}"))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("Failed to start {command:?}"))?;
     if !output.status.success() {
         bail!(
             "{command:?} ended with {}:\n{}{}",

@@ -77,6 +77,7 @@ impl Site {
         let text = capture(&mut self.vmsgate(&[&[command, "--json"], filters].concat()))?;
         let mut report: serde_json::Value = serde_json::from_str(&text)?;
         ensure!(report["schema_version"].is_u64(), "`{command} --json` has no schema_version: {text:.300}");
-        serde_json::from_value(report[command].take()).with_context(|| format!("`{command} --json`: {text:.600}"))
+        serde_json::from_value(report[command].take())
+            .with_context(|| format!("`{command} --json`: {text:.600}"))
     }
 }

@@ -55,8 +55,15 @@ impl Profile {
     #[must_use]
     pub fn through(&self, endpoint: SocketAddr) -> Self {
         let is_endpoint = |line: &str| line.trim_start().starts_with("Endpoint");
-        let replace = |line: &str| if is_endpoint(line) { format!("Endpoint = {endpoint}") } else { line.to_owned() };
+        let replace =
+            |line: &str| if is_endpoint(line) { format!("Endpoint = {endpoint}") } else { line.to_owned() };
         Self { text: self.text.lines().map(replace).map(|line| line + "\n").collect() }
+    }
+
+    /// The same profile, but sending more into the tunnel than the gateway asked for.
+    #[must_use]
+    pub fn also_sending(&self, ranges: &str) -> Self {
+        Self { text: format!("{}AllowedIPs = {ranges}\n", self.text) }
     }
 
     /// Writes it to a file.

@@ -138,7 +138,11 @@ async fn greet(mut stream: TcpStream) -> io::Result<()> {
 async fn answer(socket: tokio::net::UdpSocket, port: u16, arrivals: Arrivals) {
     let mut datagram = [0; 2048];
     while let Ok((length, from)) = socket.recv_from(&mut datagram).await {
-        let unknown = if plain(from).is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { IpAddr::from(Ipv6Addr::UNSPECIFIED) };
+        let unknown = if plain(from).is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            IpAddr::from(Ipv6Addr::UNSPECIFIED)
+        };
         note(&arrivals, Arrival { udp: true, to: SocketAddr::new(unknown, port), from: plain(from) });
         let _ = socket.send_to(datagram.get(..length).unwrap_or_default(), from).await;
     }

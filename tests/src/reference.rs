@@ -34,7 +34,9 @@ impl Reference {
         for key in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
             topology.gateway.sysctl(key, "1")?;
         }
-        topology.recording.ip("route add 10.99.0.0/16 via 192.168.10.1\nroute add fd00:99::/64 via fd10:10::1")?;
+        topology
+            .recording
+            .ip("route add 10.99.0.0/16 via 192.168.10.1\nroute add fd00:99::/64 via fd10:10::1")?;
         Ok(Self { interface, client })
     }
 
@@ -54,15 +56,16 @@ impl Reference {
 fn profiles(namespace: &Netns, endpoint: SocketAddr) -> Result<(Profile, Profile)> {
     let (gateway, gateway_public) = pair(namespace)?;
     let (client, client_public) = pair(namespace)?;
-    let port = endpoint.port();
+    let shared = capture(command(namespace, User::Root, "wg").arg("genpsk"))?;
+    let (shared, port) = (shared.trim(), endpoint.port());
     Ok((
         Profile::new(format!(
             "[Interface]\nPrivateKey = {gateway}\nListenPort = {port}\nAddress = 10.99.0.1/16, fd00:99::1/64\n\
-             [Peer]\nPublicKey = {client_public}\nAllowedIPs = 10.99.0.2/32, fd00:99::2/128\n"
+             [Peer]\nPublicKey = {client_public}\nPresharedKey = {shared}\nAllowedIPs = 10.99.0.2/32, fd00:99::2/128\n"
         )),
         Profile::new(format!(
             "[Interface]\nPrivateKey = {client}\nAddress = 10.99.0.2/32, fd00:99::2/128\n\
-             [Peer]\nPublicKey = {gateway_public}\nEndpoint = {endpoint}\n\
+             [Peer]\nPublicKey = {gateway_public}\nPresharedKey = {shared}\nEndpoint = {endpoint}\n\
              AllowedIPs = 10.99.0.0/16, fd00:99::/64, 192.168.10.0/24, fd10:10::/64\n"
         )),
     ))
@@ -70,6 +73,8 @@ fn profiles(namespace: &Netns, endpoint: SocketAddr) -> Result<(Profile, Profile
 
 fn pair(namespace: &Netns) -> Result<(String, String)> {
     let private = capture(command(namespace, User::Root, "wg").arg("genkey"))?.trim().to_owned();
-    let public = capture(command(namespace, User::Root, "sh").args(["-c", "echo $KEY | wg pubkey"]).env("KEY", &private))?;
+    let public = capture(
+        command(namespace, User::Root, "sh").args(["-c", "echo $KEY | wg pubkey"]).env("KEY", &private),
+    )?;
     Ok((private, public.trim().to_owned()))
 }

@@ -95,7 +95,12 @@ impl Relay {
     ///
     /// # Errors
     /// When a socket cannot be opened or has no offload state.
-    pub fn start(inner: UdpSocket, gateway: SocketAddr, open_upstream: OpenUpstream, path: Path) -> Result<Self> {
+    pub fn start(
+        inner: UdpSocket,
+        gateway: SocketAddr,
+        open_upstream: OpenUpstream,
+        path: Path,
+    ) -> Result<Self> {
         let address = inner.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -103,7 +108,9 @@ impl Relay {
         let shared = Arc::new(Shared {
             path,
             gateway,
-            upstream: RwLock::new(Arc::new(Port::new(open_upstream().context("Failed to open the upstream socket")?)?)),
+            upstream: RwLock::new(Arc::new(Port::new(
+                open_upstream().context("Failed to open the upstream socket")?,
+            )?)),
             open_upstream,
             client: Mutex::default(),
             upstream_changed: Notify::new(),
@@ -171,7 +178,10 @@ impl Drop for Relay {
 
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relay").field("address", &self.address).field("path", &self.shared.path).finish_non_exhaustive()
+        f.debug_struct("Relay")
+            .field("address", &self.address)
+            .field("path", &self.shared.path)
+            .finish_non_exhaustive()
     }
 }
 

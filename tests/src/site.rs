@@ -76,7 +76,15 @@ impl Site {
         site.write_private("passphrase", "correct horse battery staple\n")?;
         let endpoint = SocketAddr::new(Topology::gateway_address(outside), PORT);
         fs::write(site.config(), configuration(endpoint, &site.data()))?;
-        let init = ["init", "--endpoint", &endpoint.to_string(), "--tunnel", "10.99.0.0/16", "--tunnel", "fd00:99::/64"];
+        let init = [
+            "init",
+            "--endpoint",
+            &endpoint.to_string(),
+            "--tunnel",
+            "10.99.0.0/16",
+            "--tunnel",
+            "fd00:99::/64",
+        ];
         capture(&mut site.keys(&init))?;
         Ok(site)
     }
@@ -148,7 +156,17 @@ impl Site {
         let out = self.data().join(format!("{name}.conf"));
         let path = out.display().to_string();
         let operator = format!("Operator of {name}");
-        capture(&mut self.keys(&["client", "add", name, "--role", role, "--operator", &operator, "--out", &path]))?;
+        capture(&mut self.keys(&[
+            "client",
+            "add",
+            name,
+            "--role",
+            role,
+            "--operator",
+            &operator,
+            "--out",
+            &path,
+        ]))?;
         let mode = fs::metadata(&out)?.permissions().mode() & 0o777;
         ensure!(mode == 0o600, "the profile's mode is {mode:o}");
         Ok(Profile::new(fs::read_to_string(out)?))

@@ -76,7 +76,10 @@ impl Interface {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("vt{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut program = command(namespace, User::Root, "wireguard-go");
-        program.args(["-f", &name]).env("LOG_LEVEL", "verbose").env("WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD", "1");
+        program
+            .args(["-f", &name])
+            .env("LOG_LEVEL", "verbose")
+            .env("WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD", "1");
         let process = Process::start("wireguard-go", program)?;
         process.wait_for_line("wireguard-go to start", |line| line.contains("UAPI listener started"))?;
         let folder = tempfile::tempdir()?;

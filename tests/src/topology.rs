@@ -184,8 +184,9 @@ impl Topology {
         let i = self.clients.fetch_add(1, Ordering::Relaxed);
         let namespace = Netns::create(&format!("c{i}"))?;
         netns::cable(&self.internet, &format!("c{i}"), &namespace, "eth0")?;
-        self.internet
-            .ip(&format!("addr add 198.18.{i}.1/24 dev c{i}\naddr add 2001:db8:18:{i:x}::1/64 dev c{i} nodad"))?;
+        self.internet.ip(&format!(
+            "addr add 198.18.{i}.1/24 dev c{i}\naddr add 2001:db8:18:{i:x}::1/64 dev c{i} nodad"
+        ))?;
         namespace.ip(&format!(
             "addr add 198.18.{i}.2/24 dev eth0
             addr add 2001:db8:18:{i:x}::2/64 dev eth0 nodad

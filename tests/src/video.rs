@@ -98,7 +98,18 @@ fn encode(path: &Path) -> Result<()> {
     process::capture(
         Command::new("ffmpeg")
             .args(["-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", &source])
-            .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "50", "-b:v", "4M"])
+            .args([
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-pix_fmt",
+                "yuv420p",
+                "-g",
+                "50",
+                "-b:v",
+                "4M",
+            ])
             .args(["-minrate", "4M", "-maxrate", "4M", "-bufsize", "4M", "-x264-params", "nal-hrd=cbr"])
             .args(["-f", "mpegts"])
             .arg(path),
@@ -114,7 +125,11 @@ fn decode(mut ffmpeg: Command, url: &str) -> Result<String> {
         .output()
         .context("Failed to start ffmpeg")?;
     let complaints = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && complaints.trim().is_empty(), "ffmpeg on {url}: {}\n{complaints}", output.status);
+    ensure!(
+        output.status.success() && complaints.trim().is_empty(),
+        "ffmpeg on {url}: {}\n{complaints}",
+        output.status
+    );
     let text = String::from_utf8(output.stdout)?;
     Ok(text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect())
 }

@@ -1,7 +1,7 @@
 //! nginx, the real web server, and curl, its client.
 //!
-//! nginx serves `GET /file` (the shared random file), `GET /steady` (an endless download at a steady rate) and
-//! `PUT /upload/NAME` on the management server's port 80.
+//! nginx serves `GET /file` (the shared random file), `GET /slow` (the same in about five seconds), `GET /steady` (an
+//! endless download at a steady rate) and `PUT /upload/NAME` on the management server's port 80.
 
 use std::{
     fs::{self, File},
@@ -11,10 +11,10 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -27,6 +27,8 @@ pub const FILE_BYTES: usize = 100_000_000;
 
 /// Rate of the steady download: 40 Mbit/s, an operator with a wall of cameras.
 const STEADY_BYTES_PER_SECOND: &str = "5000k";
+/// The shared file takes five seconds: long enough for something to happen meanwhile.
+const SLOW_BYTES_PER_SECOND: &str = "20m";
 /// Far more than a test can fetch, and sparse.
 const STEADY_BYTES: u64 = 20_000_000_000;
 
@@ -172,12 +174,35 @@ impl Download {
         self.wait_until(|progress| progress.ended)
     }
 
+    /// Waits until nothing has come for `silence`, and says how far the download had come and when.
+    ///
+    /// # Errors
+    /// When the patience runs out first.
+    pub fn wait_for_silence(&self, silence: Duration) -> Result<Progress> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut progress = self.progress.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while Instant::now() < deadline {
+            let bytes = progress.bytes;
+            let (later, timeout) = self
+                .progress
+                .1
+                .wait_timeout_while(progress, silence, |progress| progress.bytes == bytes)
+                .unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() {
+                return Ok(*later);
+            }
+            progress = later;
+        }
+        bail!("the download went on for {PATIENCE:?}, to {} bytes", progress.bytes)
+    }
+
     /// Waits for the end and returns the size and SHA-256 of what came.
     ///
     /// # Errors
     /// When curl reports a failure, e.g. a connection that was reset.
     pub fn finish(mut self) -> Result<(u64, String)> {
-        let received = self.reader.take().and_then(|reader| reader.join().ok()).context("the reader panicked")??;
+        let received =
+            self.reader.take().and_then(|reader| reader.join().ok()).context("the reader panicked")??;
         let mut complaints = String::new();
         self.curl.stderr.take().context("curl has no standard error")?.read_to_string(&mut complaints)?;
         let status = self.curl.wait()?;
@@ -228,6 +253,7 @@ http {{
   sendfile on;
   server {{
 {listen}    root {folder}/web;
+    location = /slow {{ alias {folder}/web/file; limit_rate {SLOW_BYTES_PER_SECOND}; }}
     location /steady {{ limit_rate {STEADY_BYTES_PER_SECOND}; }}
     location /upload/ {{ root {folder}/uploads; dav_methods PUT; create_full_put_path on; }}
   }}

@@ -2,6 +2,8 @@
 //!
 //! Each measure that later says "nothing was lost" or "nothing got through" must be able to say the opposite.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     io::Read,
     net::{SocketAddr, TcpStream, UdpSocket},
@@ -10,9 +12,11 @@ use std::{
 };
 
 use vmsgate_tests::{
-    binaries,
+    binaries, carries,
     netns::{self, Netns},
+    packets,
     process::{Process, User, command},
+    raw::RawClient,
     recording::{OPEN_TCP, RECORDER, Recording},
     reference::Reference,
     relay::{Path, Relay},
@@ -21,7 +25,7 @@ use vmsgate_tests::{
     stock::{PROGRAMS, StockClient},
     topology::{Family, Server, Topology},
     video::Clip,
-    web::{self, FILE_BYTES, Web},
+    web::Web,
 };
 
 #[test]
@@ -75,25 +79,61 @@ fn files_and_video_cross_a_stock_tunnel_and_the_recording_network_sees_who_came(
 
         for inside in Family::BOTH {
             let site = SocketAddr::new(Server::Mgmt.address(inside), 80);
-            let fetched = web::fetch(client.command("curl"), &format!("http://{site}/file")).unwrap();
-            assert_eq!(fetched, (FILE_BYTES as u64, web.checksum.clone()), "{outside} outside, {inside} inside");
-            web::upload(client.command("curl"), &web.file(), &format!("http://{site}/upload/{inside}")).unwrap();
-            assert_eq!(web.uploaded(&inside.to_string()).unwrap(), web.checksum);
-            let recorder = SocketAddr::new(Server::Rec01.address(inside), RECORDER);
-            clip.watch(client.command("ffmpeg"), &format!("tcp://{recorder}")).unwrap();
+            carries::files(&web, || client.command("curl"), &format!("http://{site}")).unwrap();
             // A reference gateway lets everything through, and the servers notice.
             for port in OPEN_TCP {
                 let forbidden = SocketAddr::new(Server::Rec02.address(inside), port);
-                let mut stream = client.host.namespace.run(|| TcpStream::connect(forbidden)).unwrap().unwrap();
+                let mut stream =
+                    client.host.namespace.run(|| TcpStream::connect(forbidden)).unwrap().unwrap();
                 stream.read_exact(&mut [0; 3]).unwrap();
                 assert!(recording.arrivals().iter().any(|arrival| arrival.to == forbidden), "{forbidden}");
                 assert!(
-                    sniffer.seen().iter().any(|seen| seen.opens && (seen.destination, seen.port) == (forbidden.ip(), port)),
+                    sniffer
+                        .seen()
+                        .unwrap()
+                        .iter()
+                        .any(|seen| seen.opens && (seen.destination, seen.port) == (forbidden.ip(), port)),
                     "{forbidden}"
                 );
             }
         }
+        let recorders = Family::BOTH.map(|inside| SocketAddr::new(Server::Rec01.address(inside), RECORDER));
+        let urls = recorders.map(|recorder| format!("tcp://{recorder}"));
+        carries::streams(&clip, || client.command("ffmpeg"), &urls).unwrap();
     }
+}
+
+#[test]
+fn a_raw_client_gets_options_and_fragments_through_a_gateway_that_does_not_look() {
+    if !can_run(&PROGRAMS) {
+        return;
+    }
+    let topology = Topology::build().unwrap();
+    let gateway = Reference::start(&topology, Family::V4).unwrap();
+    let sniffer = Sniffer::start(&topology.recording).unwrap();
+    let host = topology.add_client().unwrap();
+    let mut client = RawClient::connect(&host, gateway.profile()).unwrap();
+    let (from, to) =
+        (SocketAddr::new(client.v4.into(), 40_000), SocketAddr::new(Server::Rec02.v4().into(), 9));
+    let whole = packets::syn(from, to);
+    let with_option = packets::ipv4(client.v4, Server::Rec02.v4(), packets::TCP, &[1, 1, 1, 0], &whole[20..]);
+    let mut fragment = packets::datagram(from, to, b"part");
+    packets::put(&mut fragment, 6, 0x2000);
+    packets::fix_header(&mut fragment);
+    for packet in [&with_option, &fragment, &whole] {
+        client.send(packet).unwrap();
+    }
+    // The server refuses the last one, in an answer that arrives whole.
+    let answer = client.receive(Duration::from_secs(10)).unwrap().unwrap();
+    assert_eq!(answer.get(9), Some(&packets::TCP));
+    let seen: Vec<_> = sniffer
+        .seen()
+        .unwrap()
+        .iter()
+        .filter(|seen| seen.destination == to.ip())
+        .map(|seen| seen.protocol)
+        .collect();
+    assert_eq!(seen, [packets::TCP, packets::UDP, packets::TCP]);
 }
 
 #[test]
@@ -129,7 +169,8 @@ fn the_relay_delays_loses_blacks_out_and_changes_its_address_as_told() {
     let path = Path { delay: Duration::from_millis(40), loss: 0.2, seed: 7 };
     let inner = UdpSocket::bind("127.0.0.1:0").unwrap();
     let relay =
-        Relay::start(inner, far.local_addr().unwrap(), Box::new(|| UdpSocket::bind("127.0.0.1:0")), path).unwrap();
+        Relay::start(inner, far.local_addr().unwrap(), Box::new(|| UdpSocket::bind("127.0.0.1:0")), path)
+            .unwrap();
     let mut buffer = [0; 100];
 
     let sent = Instant::now();

@@ -1,0 +1,44 @@
+//! The two questions about what must pass: does a file arrive whole, and does a stream play without a fault?
+
+use std::{process::Command, thread};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    video::Clip,
+    web::{self, FILE_BYTES, Web},
+};
+
+/// Downloads the shared file from the web server at `base` (`http://ADDRESS:PORT`), uploads it, and compares checksums.
+///
+/// # Errors
+/// When curl fails or a checksum differs.
+pub fn files(web: &Web, curl: impl Fn() -> Command, base: &str) -> Result<()> {
+    let (length, checksum) = web::fetch(curl(), &format!("{base}/file"))?;
+    ensure!(
+        length == FILE_BYTES as u64 && checksum == web.checksum,
+        "{base}: {length} bytes came, SHA-256 {checksum}"
+    );
+    let name: String = base.chars().filter(char::is_ascii_alphanumeric).collect();
+    web::upload(curl(), &web.file(), &format!("{base}/upload/{name}"))?;
+    let arrived = web.uploaded(&name)?;
+    ensure!(arrived == web.checksum, "{base}: the upload arrived with SHA-256 {arrived}");
+    Ok(())
+}
+
+/// Plays all of `urls` at the same time; every picture of each must be the one that was sent.
+///
+/// # Errors
+/// The first stream with a fault.
+pub fn streams(clip: &Clip, ffmpeg: impl Fn() -> Command, urls: &[String]) -> Result<()> {
+    thread::scope(|scope| {
+        let watching: Vec<_> = urls
+            .iter()
+            .map(|url| {
+                let ffmpeg = ffmpeg();
+                scope.spawn(move || clip.watch(ffmpeg, url))
+            })
+            .collect();
+        watching.into_iter().try_for_each(|stream| stream.join().ok().context("a watcher panicked")?)
+    })
+}

@@ -1,0 +1,141 @@
+//! A client that sends whatever it likes inside a valid tunnel: the WireGuard protocol by boringtun, the content by the test.
+
+use std::{
+    io::ErrorKind,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use boringtun::{
+    noise::{Tunn, TunnResult},
+    x25519::{PublicKey, StaticSecret},
+};
+
+use crate::{process::PATIENCE, profile::Profile, topology::ClientHost};
+
+const LARGEST: usize = 65_536;
+
+/// An open tunnel without any interface or kernel behind it.
+pub struct RawClient {
+    tunnel: Tunn,
+    socket: UdpSocket,
+    scratch: Vec<u8>,
+    /// The client's own address in the tunnel.
+    pub v4: Ipv4Addr,
+    /// The client's own IPv6 address in the tunnel.
+    pub v6: Ipv6Addr,
+}
+
+impl RawClient {
+    /// Opens the tunnel from `host`.
+    ///
+    /// # Errors
+    /// When the profile is unusable or the gateway does not complete the handshake.
+    pub fn connect(host: &ClientHost, profile: &Profile) -> Result<Self> {
+        let endpoint: SocketAddr = profile.value("Endpoint")?.parse()?;
+        let any: SocketAddr = if endpoint.is_ipv4() {
+            (Ipv4Addr::UNSPECIFIED, 0).into()
+        } else {
+            (Ipv6Addr::UNSPECIFIED, 0).into()
+        };
+        let socket = host.namespace.run(|| -> std::io::Result<_> {
+            let socket = UdpSocket::bind(any)?;
+            socket.connect(endpoint)?;
+            Ok(socket)
+        })??;
+        let secret = StaticSecret::from(profile.key("PrivateKey")?);
+        let gateway = PublicKey::from(profile.key("PublicKey")?);
+        let tunnel = Tunn::new(secret, gateway, Some(profile.key("PresharedKey")?), None, 1, None);
+        let mut addresses = profile.values("Address").into_iter();
+        let mut address =
+            || addresses.next().and_then(|address| address.split('/').next()).context("no address");
+        let (v4, v6) = (address()?.parse()?, address()?.parse()?);
+        let mut client = Self { tunnel, socket, scratch: vec![0; LARGEST], v4, v6 };
+        client.handshake()?;
+        Ok(client)
+    }
+
+    /// Sends `content`, whatever it is, encrypted as the tunnel's next packet.
+    ///
+    /// # Errors
+    /// When there is no session or the socket fails.
+    pub fn send(&mut self, content: &[u8]) -> Result<()> {
+        match self.tunnel.encapsulate(content, &mut self.scratch) {
+            TunnResult::WriteToNetwork(datagram) => {
+                self.socket.send(datagram).map(drop).context("Failed to send")
+            }
+            other => bail!("the tunnel did not encrypt: {other:?}"),
+        }
+    }
+
+    /// Sends `datagram` to the gateway as it is, outside the tunnel.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn send_outside(&self, datagram: &[u8]) -> Result<()> {
+        self.socket.send(datagram).map(drop).context("Failed to send")
+    }
+
+    /// The next IP packet from the gateway, if one comes within `patience`.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn receive(&mut self, patience: Duration) -> Result<Option<Vec<u8>>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let Some(datagram) = self.datagram(deadline)? else { return Ok(None) };
+            match self.tunnel.decapsulate(None, &datagram, &mut self.scratch) {
+                TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
+                    return Ok(Some(packet.to_vec()));
+                }
+                TunnResult::WriteToNetwork(reply) => {
+                    self.socket.send(reply)?;
+                }
+                TunnResult::Done | TunnResult::Err(_) => {}
+            }
+        }
+    }
+
+    fn handshake(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let TunnResult::WriteToNetwork(initiation) =
+                self.tunnel.format_handshake_initiation(&mut self.scratch, true)
+            {
+                self.socket.send(initiation)?;
+            }
+            let Some(datagram) = self.datagram(Instant::now() + Duration::from_secs(1))? else { continue };
+            if let TunnResult::WriteToNetwork(keepalive) =
+                self.tunnel.decapsulate(None, &datagram, &mut self.scratch)
+            {
+                self.socket.send(keepalive)?;
+                return Ok(());
+            }
+        }
+        bail!("the gateway did not complete the handshake within {PATIENCE:?}")
+    }
+
+    fn datagram(&self, deadline: Instant) -> Result<Option<Vec<u8>>> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        self.socket.set_read_timeout(Some(left))?;
+        let mut datagram = vec![0; LARGEST];
+        match self.socket.recv(&mut datagram) {
+            Ok(length) => {
+                datagram.truncate(length);
+                Ok(Some(datagram))
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
+            Err(error) => Err(error).context("Failed to receive"),
+        }
+    }
+}
+
+impl std::fmt::Debug for RawClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawClient").field("v4", &self.v4).field("v6", &self.v6).finish_non_exhaustive()
+    }
+}

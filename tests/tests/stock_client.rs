@@ -1,0 +1,59 @@
+//! A stock WireGuard client (Debian's wireguard-go and `wg setconf`) does an operator's work through the gateway.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::SocketAddr;
+
+use vmsgate_tests::{
+    carries,
+    recording::RECORDER,
+    require::can_run,
+    site::{self, Site},
+    stock::{self, StockClient},
+    topology::{Family, Server},
+};
+
+#[test]
+fn over_ipv4_outside_files_and_video_arrive_whole_over_both_families_inside() {
+    works_with(Family::V4);
+}
+
+#[test]
+fn over_ipv6_outside_files_and_video_arrive_whole_over_both_families_inside() {
+    works_with(Family::V6);
+}
+
+#[test]
+fn sixteen_streams_at_once_play_without_a_lost_frame() {
+    let Some((site, client)) = site_with_client(Family::V4) else { return };
+    let urls: Vec<_> = [Server::Rec01, Server::Rec02]
+        .iter()
+        .flat_map(|server| Family::BOTH.map(|family| stream_url(*server, family)))
+        .cycle()
+        .take(16)
+        .collect();
+    carries::streams(&site.clip, || client.command("ffmpeg"), &urls).unwrap();
+}
+
+fn works_with(outside: Family) {
+    let Some((site, client)) = site_with_client(outside) else { return };
+    for inside in Family::BOTH {
+        let web = SocketAddr::new(Server::Mgmt.address(inside), 80);
+        carries::files(&site.web, || client.command("curl"), &format!("http://{web}")).unwrap();
+    }
+    let urls = Family::BOTH.map(|inside| stream_url(Server::Rec01, inside));
+    carries::streams(&site.clip, || client.command("ffmpeg"), &urls).unwrap();
+}
+
+fn stream_url(server: Server, family: Family) -> String {
+    format!("tcp://{}", SocketAddr::new(server.address(family), RECORDER))
+}
+
+fn site_with_client(outside: Family) -> Option<(Site, StockClient)> {
+    let programs = [&site::PROGRAMS[..], &stock::PROGRAMS, &["curl"]].concat();
+    can_run(&programs).then(|| {
+        let site = Site::start(outside).unwrap();
+        let client = site.stock_client("anna-laptop", "smart-client").unwrap();
+        (site, client)
+    })
+}

@@ -1,0 +1,59 @@
+//! The gateway carries traffic as an ordinary user without a single capability.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use vmsgate_tests::{
+    process::{User, capture},
+    require::can_run,
+    site::{self, Site},
+    stock,
+    topology::Family,
+    web,
+};
+
+#[test]
+fn the_gateway_holds_no_capability_and_cannot_gain_one_while_it_carries_traffic() {
+    if !can_run(&[&site::PROGRAMS[..], &stock::PROGRAMS, &["curl"]].concat()) {
+        return;
+    }
+    let mut site = Site::start(Family::V4).unwrap();
+    let client = site.stock_client("anna-laptop", "smart-client").unwrap();
+    let (_, checksum) = web::fetch(client.command("curl"), "http://192.168.10.10/file").unwrap();
+    assert_eq!(checksum, site.web.checksum);
+
+    let gateway = site.gateway().unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", gateway.id())).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("{name} is missing:\n{status}")).trim().to_owned()
+    };
+    assert_eq!(field("Name"), "vmsgate");
+    let id = User::Gateway.uid();
+    for ids in ["Uid", "Gid"] {
+        assert_eq!(field(ids), format!("{id}\t{id}\t{id}\t{id}"), "{ids}");
+    }
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(field(set), "0000000000000000", "{set}");
+    }
+    assert_eq!(field("NoNewPrivs"), "1");
+}
+
+#[test]
+fn the_gateway_listens_on_its_udp_port_and_on_loopback_and_nowhere_else() {
+    if !can_run(&[&site::PROGRAMS[..], &["ss"]].concat()) {
+        return;
+    }
+    let site = Site::start(Family::V4).unwrap();
+    let sockets = capture(site.topology.gateway.command("ss").args(["-H", "-l", "-n", "-t", "-u"])).unwrap();
+    let mut listening: Vec<_> = sockets
+        .lines()
+        .filter_map(|line| {
+            let mut columns = line.split_whitespace();
+            Some(format!("{} {}", columns.next()?, columns.nth(3)?))
+        })
+        .collect();
+    listening.sort();
+    assert_eq!(listening, [format!("tcp {}", site::ADMIN), "udp *:51820".to_owned()]);
+}
