@@ -1,6 +1,9 @@
 //! What the product reports as JSON, as far as tests ask about it. The only file that knows these shapes.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -42,21 +45,132 @@ pub struct SessionStatus {
     pub flows: u64,
 }
 
+/// `vmsgate sessions --json`: one row.
+#[derive(Debug, Deserialize)]
+pub struct Session {
+    /// The session's identifier.
+    pub session: String,
+    /// The device.
+    pub client: String,
+    /// The person.
+    pub operator: String,
+    /// What it may reach.
+    pub role: String,
+    /// Where it came from on the internet.
+    pub source: SocketAddr,
+    /// When it ended; none while it is open.
+    pub ended: Option<String>,
+    /// Why it ended.
+    pub reason: Option<String>,
+    /// How much went through.
+    pub traffic: Traffic,
+}
+
+/// `vmsgate flows --json`: one row.
+#[derive(Debug, Deserialize)]
+pub struct Flow {
+    /// The session it belongs to.
+    pub session: String,
+    /// The device.
+    pub client: String,
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: String,
+    /// Where it went.
+    pub destination: Destination,
+    /// The gateway's side on the recording network.
+    pub lan_source: Option<HostPort>,
+    /// When it ended; none while it is open.
+    pub ended: Option<String>,
+    /// How much went through.
+    pub traffic: Traffic,
+}
+
 /// `vmsgate denials --json`: one row.
 #[derive(Debug, Deserialize)]
 pub struct Denial {
-    /// The client's name.
+    /// The device.
     pub client: String,
-    /// Where it wanted to go.
-    pub address: IpAddr,
-    /// To which port.
-    pub port: u16,
+    /// The person.
+    pub operator: String,
+    /// Where it came from on the internet.
+    pub source: SocketAddr,
     /// `tcp`, `udp` or `icmp`.
     pub protocol: String,
+    /// Where it wanted to go.
+    pub destination: Destination,
     /// How often.
     pub count: u64,
     /// Why it was refused.
     pub reason: String,
+}
+
+/// A destination on the recording network.
+#[derive(Debug, Deserialize)]
+pub struct Destination {
+    /// The configured server, if it is one.
+    pub server: Option<String>,
+    /// The service that the port belongs to.
+    pub service: Option<String>,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; none for ICMP.
+    pub port: Option<u16>,
+}
+
+/// An address with a port where there is one.
+#[derive(Debug, Deserialize)]
+pub struct HostPort {
+    /// The address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: Option<u16>,
+}
+
+/// Both directions.
+#[derive(Debug, Deserialize)]
+pub struct Traffic {
+    /// From the client.
+    pub from_client: Volume,
+    /// To the client.
+    pub to_client: Volume,
+}
+
+/// One direction.
+#[derive(Debug, Deserialize)]
+pub struct Volume {
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// `vmsgate-shim status --json`.
+#[derive(Debug, Deserialize)]
+pub struct ShimReport {
+    /// `connected` once the gateway answers.
+    pub state: String,
+    /// What the gateway told, once it has.
+    pub site: Option<serde_json::Value>,
+    /// The servers and where they are on this machine.
+    pub servers: Vec<ShimServer>,
+}
+
+/// One server as the shim offers it.
+#[derive(Debug, Deserialize)]
+pub struct ShimServer {
+    /// Its name.
+    pub name: String,
+    /// Its address on this machine.
+    pub loopback: Option<IpAddr>,
+    /// Its ports.
+    pub listeners: Vec<ShimListener>,
+}
+
+/// One port as the shim offers it.
+#[derive(Debug, Deserialize)]
+pub struct ShimListener {
+    /// Where programs connect to.
+    pub listen: SocketAddr,
+    /// Why it does not listen.
+    pub error: Option<serde_json::Value>,
 }
 
 impl Site {
@@ -77,7 +191,7 @@ impl Site {
         let text = capture(&mut self.vmsgate(&[&[command, "--json"], filters].concat()))?;
         let mut report: serde_json::Value = serde_json::from_str(&text)?;
         ensure!(report["schema_version"].is_u64(), "`{command} --json` has no schema_version: {text:.300}");
-        serde_json::from_value(report[command].take())
+        serde_json::from_value(report["rows"].take())
             .with_context(|| format!("`{command} --json`: {text:.600}"))
     }
 }

@@ -51,7 +51,7 @@ fn a_scan_of_all_tcp_ports_finds_exactly_the_roles_ports_and_every_refusal_is_on
     let denied: BTreeSet<_> = denials
         .iter()
         .filter(|denial| denial.protocol == "tcp")
-        .map(|denial| (denial.address, denial.port))
+        .map(|denial| (denial.destination.address, denial.destination.port.unwrap()))
         .collect();
     for (server, ports) in &allowed {
         let missing: Vec<_> =
@@ -89,7 +89,8 @@ fn no_udp_port_of_a_server_answers_and_every_refusal_is_on_record() {
     for server in servers {
         for port in COMMON_UDP.split(',').map(|port| port.parse::<u16>().unwrap()) {
             let listed = |denial: &&Denial| {
-                denial.protocol == "udp" && (denial.address, denial.port) == (server, port)
+                let to = (denial.destination.address, denial.destination.port);
+                denial.protocol == "udp" && to == (server, Some(port))
             };
             assert!(
                 denials.iter().find(listed).is_some_and(|denial| denial.count > 0),
