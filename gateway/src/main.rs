@@ -6,9 +6,12 @@ mod admin;
 mod cli;
 mod commands;
 mod control;
+mod forward;
 mod health;
 mod http;
 mod policy_build;
+mod run;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
 
 fn execute(context: &Context, command: &Command) -> Result<Exit, CliError> {
     match command {
+        Command::Run => block_on(commands::run::execute(context)),
         Command::Check => commands::check::execute(context),
         Command::Explain(args) => block_on(commands::explain::execute(context, args)),
         Command::Status => block_on(commands::status::execute(context)),

@@ -27,8 +27,13 @@ pub use names::{ClientName, NameError, Operator};
 pub use settings::Settings;
 
 /// How many changes the registry has seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(pub(crate) i64);
+
+impl Revision {
+    /// Before the first change: everything is new since then.
+    pub const NONE: Revision = Revision(0);
+}
 
 /// What is new since some revision.
 #[derive(Clone, Debug)]
@@ -83,7 +88,7 @@ impl Registry {
 
     /// All clients by name, including suspended and revoked ones.
     pub async fn clients(&self) -> Result<Vec<Client>, RegistryError> {
-        let mut clients = read::clients(&self.db, read::Selection::NewerThan(Revision(-1))).await?;
+        let mut clients = read::clients(&self.db, read::Selection::NewerThan(Revision::default())).await?;
         clients.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(clients)
     }

@@ -66,6 +66,11 @@ impl Fingerprint {
         }
     }
 
+    /// Stands for a key that has no name.
+    pub fn unknown() -> Self {
+        Self("unknown".into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

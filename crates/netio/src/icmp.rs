@@ -60,14 +60,19 @@ impl EchoSocket {
         Ok(Self { io, request, reply })
     }
 
-    /// Sends an echo request.
-    pub async fn send(&self, sequence: u16, data: &[u8]) -> io::Result<()> {
+    /// Sends an echo request, or answers [`io::ErrorKind::WouldBlock`] when the system has no room for it now.
+    pub fn try_send(&self, sequence: u16, data: &[u8]) -> io::Result<()> {
         let mut message = Vec::with_capacity(HEADER_BYTES + data.len());
         message.extend([self.request, 0, 0, 0, 0, 0]);
         message.extend(sequence.to_be_bytes());
         message.extend(data);
-        self.io.send(&message).await?;
+        self.io.try_send(&message)?;
         Ok(())
+    }
+
+    /// The address that requests leave from; its port is the identifier that the system chose.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
     }
 
     /// Waits for a reply and reads it into `buffer`, which bounds its data to its size less eight bytes. An error
@@ -113,7 +118,7 @@ mod tests {
         for to in ["127.0.0.1", "::1"] {
             match EchoSocket::connect(None, to.parse().unwrap()) {
                 Ok(socket) => {
-                    socket.send(7, b"are you there").await.unwrap();
+                    socket.try_send(7, b"are you there").unwrap();
                     let mut buffer = [0; 64];
                     let reply = socket.recv(&mut buffer).await.unwrap();
                     assert_eq!(reply, EchoReply { sequence: 7, data: b"are you there" });

@@ -123,7 +123,9 @@ impl UdpSocket {
         self.io.try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit))
     }
 
-    pub(crate) async fn writable(&self) -> io::Result<()> {
+    /// Waits until the socket may take datagrams again, after [`SendQueue::try_flush`](crate::SendQueue::try_flush)
+    /// answered that it did not.
+    pub async fn writable(&self) -> io::Result<()> {
         self.io.writable().await
     }
 

@@ -101,11 +101,33 @@ pub struct FlowInfo {
 
 #[derive(Debug, Clone)]
 pub enum GatewayEvent {
-    SessionOpened { session: SessionInfo, at: UnixMillis },
-    SessionRoamed { session: SessionInfo, from: SocketAddr, at: UnixMillis },
-    SessionClosed { session: SessionInfo, reason: SessionEnd, traffic: Traffic, at: UnixMillis },
-    FlowOpened { flow: FlowInfo, at: UnixMillis },
-    FlowClosed { flow: FlowInfo, reason: CloseReason, traffic: Traffic, opened: UnixMillis, at: UnixMillis },
+    SessionOpened {
+        session: SessionInfo,
+        at: UnixMillis,
+    },
+    SessionRoamed {
+        session: SessionInfo,
+        from: SocketAddr,
+        at: UnixMillis,
+    },
+    SessionClosed {
+        session: SessionInfo,
+        reason: SessionEnd,
+        traffic: Traffic,
+        opened: UnixMillis,
+        at: UnixMillis,
+    },
+    FlowOpened {
+        flow: FlowInfo,
+        at: UnixMillis,
+    },
+    FlowClosed {
+        flow: FlowInfo,
+        reason: CloseReason,
+        traffic: Traffic,
+        opened: UnixMillis,
+        at: UnixMillis,
+    },
     FlowDenied(Denial),
     HandshakeRejected(RejectedHandshakes),
 }

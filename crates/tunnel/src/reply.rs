@@ -115,9 +115,21 @@ pub fn unreachable(packet: &Packet<'_>, why: Unreachable, out: &mut [u8]) -> Opt
 pub fn echo(packet: &Packet<'_>, out: &mut [u8]) -> Option<usize> {
     let request = packet.transport_bytes();
     let (&[_, _, _, _, i0, i1, s0, s1], payload) = request.split_first_chunk()?;
-    let (kind, protocol) =
-        if packet.source.is_ipv4() { (0, IpProtocol::Icmp) } else { (129, IpProtocol::Icmpv6) };
-    icmp(packet.destination, packet.source, protocol, [kind, 0, 0, 0, i0, i1, s0, s1], payload, out)
+    let numbers = (u16::from_be_bytes([i0, i1]), u16::from_be_bytes([s0, s1]));
+    echo_reply(packet.destination, packet.source, numbers, payload, out)
+}
+
+/// An echo reply with an identifier and a sequence number.
+pub fn echo_reply(
+    source: IpAddr,
+    destination: IpAddr,
+    (identifier, sequence): (u16, u16),
+    payload: &[u8],
+    out: &mut [u8],
+) -> Option<usize> {
+    let (kind, protocol) = if source.is_ipv4() { (0, IpProtocol::Icmp) } else { (129, IpProtocol::Icmpv6) };
+    let ([i0, i1], [s0, s1]) = (identifier.to_be_bytes(), sequence.to_be_bytes());
+    icmp(source, destination, protocol, [kind, 0, 0, 0, i0, i1, s0, s1], payload, out)
 }
 
 /// A UDP datagram.

@@ -1,18 +1,18 @@
 //! One file per subcommand, and what they share.
 
-use std::path::PathBuf;
-
 use vmsgate_cli::{
-    CliError, Printer, WithHint,
+    CliError, Printer,
     args::{InstallationArgs, OutputArgs},
 };
-use vmsgate_config::Config;
+use vmsgate_config::{Config, Finding};
+use vmsgate_keys::DataDir;
 
 pub mod check;
 pub mod denials;
 pub mod explain;
 pub mod flows;
 pub mod records;
+pub mod run;
 pub mod sessions;
 pub mod status;
 
@@ -28,19 +28,28 @@ impl Context {
     /// The configuration, for commands that cannot do without.
     pub fn config(&self) -> Result<Config, CliError> {
         let path = self.installation.config_path();
-        vmsgate_config::load(path).map_err(CliError::user).hint(format!(
-            "`vmsgate -c {} check` shows all findings; `-c FILE` names another file",
-            path.display()
-        ))
+        vmsgate_config::load(path).map_err(|errors| {
+            let found: Vec<&Finding> = errors.errors().collect();
+            match found[..] {
+                // One hint has a place of its own.
+                [finding @ Finding { hint: Some(hint), .. }] => {
+                    CliError::user(finding.to_string()).hint(hint)
+                }
+                _ => {
+                    let hint = format!("`vmsgate -c {} check` shows all findings", path.display());
+                    CliError::user(errors).hint(hint)
+                }
+            }
+        })
     }
 
     /// The data directory. A configuration is read only if nothing else names one, and may be missing
     /// unless it was asked for.
-    pub fn data_dir(&self) -> Result<PathBuf, CliError> {
+    pub fn data_dir(&self) -> Result<DataDir, CliError> {
         let asked = self.installation.config.is_some();
         if self.installation.data.is_some() || !(asked || self.installation.config_path().exists()) {
-            return Ok(self.installation.data_dir(None));
+            return Ok(DataDir::new(self.installation.data_dir(None)));
         }
-        Ok(self.installation.data_dir(Some(&self.config()?.gateway.data)))
+        Ok(DataDir::new(self.installation.data_dir(Some(&self.config()?.gateway.data))))
     }
 }

@@ -179,6 +179,11 @@ impl GatewayState {
         self.peers.get(at as usize).map(|peer| (&peer.info, peer.access))
     }
 
+    /// The live session of a flow's owner.
+    pub fn session_of(&self, client: u32) -> Option<Uuid> {
+        self.peers.get(client as usize)?.session.as_ref().map(|session| session.info.id)
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.policy
     }

@@ -82,10 +82,10 @@ impl GatewayState {
         if let Some(session) = session {
             // What was refused in the session is told before its end.
             self.refusals.collect(now, true, &mut self.events);
-            let at = self.unix(now);
+            let (at, opened) = (self.unix(now), self.unix_of_past(session.opened, now));
             let traffic = session.traffic;
             let session = session.info;
-            self.events.push_back(GatewayEvent::SessionClosed { session, reason: end, traffic, at });
+            self.events.push_back(GatewayEvent::SessionClosed { session, reason: end, traffic, opened, at });
         }
     }
 }

@@ -252,6 +252,12 @@ impl Connection {
         Fate::Lives(next.into_iter().chain(self.patience).min())
     }
 
+    pub(super) fn debug(&mut self) -> String {
+        let s = format!("{:?}", self.socket());
+        let s: String = s.split(", ").filter(|f| !f.starts_with("Contig") && !f.contains("0, 0") && f.len() < 300 && !f.chars().all(|c| c.is_numeric())).collect::<Vec<_>>().join(" ");
+        format!("{:?} {:?} {s}", self.broken, self.tracker)
+    }
+
     /// Whether smoltcp has something to send at once, without regard to timers.
     pub(super) fn wants_to_send(&mut self) -> bool {
         // Any time does: work that is due at once is reported as time zero.

@@ -27,6 +27,8 @@ pub(super) struct Segment {
 impl Segment {
     /// Reads a whole, unfragmented IPv4 or IPv6 packet with TCP directly inside; anything else is `None`.
     pub(super) fn parse(packet: &[u8]) -> Option<Self> {
+        // smoltcp reads the first byte of an empty packet.
+        packet.first()?;
         match IpVersion::of_packet(packet).ok()? {
             IpVersion::Ipv4 => {
                 let ip = Ipv4Packet::new_checked(packet).ok()?;

@@ -48,7 +48,7 @@ impl Pair {
     /// Opens a connection and runs until both ends have it.
     pub(super) fn connect(&mut self) -> (ConnectionId, ConnectionId) {
         let (port, client) = self.start_connect("10.0.0.1", "192.168.1.1:7563");
-        self.run_until(|pair| pair.server_ids.contains_key(&port) && pair.connected(client));
+        self.run_until(|pair| pair.established(port, client));
         (client, self.server_ids[&port])
     }
 
@@ -65,8 +65,11 @@ impl Pair {
         self.server_ids.get(&port).copied()
     }
 
-    pub(super) fn connected(&mut self, client: ConnectionId) -> bool {
-        matches!(self.client.poll_connected(client, &mut context()), Poll::Ready(Ok(())))
+    /// Whether the handshake is complete at both ends.
+    pub(super) fn established(&mut self, port: u16, client: ConnectionId) -> bool {
+        let Some(server) = self.server_id(port) else { return false };
+        self.client.poll_connected(client, &mut context()) == Poll::Ready(Ok(()))
+            && self.server.poll_connected(server, &mut context()) == Poll::Ready(Ok(()))
     }
 
     /// Lets both stacks send, then moves on to the next event and delivers what has arrived.
@@ -84,6 +87,10 @@ impl Pair {
     pub(super) fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         let limit = self.now + Duration::from_secs(3600);
         while !done(self) {
+            if self.now >= limit {
+                for (&p, &id) in &self.client_ids { if let Some(c)=self.client.live_mut(id) { println!("client {p} {}", c.debug()); } }
+                for (&p, &id) in &self.server_ids { if let Some(c)=self.server.live_mut(id) { println!("server {p} {}", c.debug()); } }
+            }
             assert!(self.now < limit, "nothing came of it in an hour");
             self.step();
         }

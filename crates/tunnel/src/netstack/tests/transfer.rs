@@ -109,7 +109,7 @@ fn a_connection_outlives_an_outage_of_ten_minutes() {
 fn ipv6_works_alike() {
     let mut pair = Pair::new(Conditions { lost: 20, ..Conditions::default() }, 7);
     let (port, client) = pair.start_connect("fd00:99::1", "[fd00:1::1]:443");
-    pair.run_until(|pair| pair.server_id(port).is_some() && pair.connected(client));
+    pair.run_until(|pair| pair.established(port, client));
     let server = pair.server_id(port).unwrap();
     let data = pattern(200_000, 7);
     assert_eq!(write(&mut pair.client, client, &data), data.len());

@@ -1,0 +1,46 @@
+//! `vmsgate run`: the gateway in the foreground, until SIGTERM or SIGINT.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use vmsgate_cli::{CliError, Exit, OrFail, WithHint};
+use vmsgate_keys::{DataDir, Passphrase};
+
+use super::Context;
+use crate::run::{Gateway, Start};
+
+pub async fn execute(context: &Context) -> Result<Exit, CliError> {
+    let config = context.config()?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let data = DataDir::new(context.installation.data_dir(Some(&config.gateway.data)));
+    let passphrase = passphrase(context)?;
+    let mut terminate = on(SignalKind::terminate())?;
+    let mut interrupt = on(SignalKind::interrupt())?;
+    let mut hangup = on(SignalKind::hangup())?;
+    let config_path = Some(context.installation.config_path().to_owned());
+    let gateway = Gateway::start(Start { config, config_path, data, passphrase }).await?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => "sigterm",
+            _ = interrupt.recv() => "sigint",
+        }
+    };
+    let reload = async || {
+        hangup.recv().await;
+    };
+    gateway.serve(stop, reload).await?;
+    Ok(Exit::Done)
+}
+
+/// A service has no terminal to ask on.
+fn passphrase(context: &Context) -> Result<Passphrase, CliError> {
+    let hint = "name the file whose first line is the passphrase: `--passphrase-file FILE`, or VMSGATE_PASSPHRASE_FILE";
+    let Some(path) = &context.installation.passphrase_file else {
+        return Err(CliError::user("the keystore's passphrase is needed").hint(hint));
+    };
+    Passphrase::from_file(path).map_err(CliError::user).hint(hint)
+}
+
+fn on(kind: SignalKind) -> Result<Signal, CliError> {
+    signal(kind).or_unexpected("cannot listen for signals")
+}

@@ -1,0 +1,3 @@
+//! How allowed packets reach the recording network.
+
+pub mod proxy;

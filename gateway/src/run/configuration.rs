@@ -1,0 +1,97 @@
+//! From a configuration file to what the packet loop is told.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use vmsgate_config::address::IpRange;
+use vmsgate_config::{Config, OnDenied};
+use vmsgate_keys::Identity;
+use vmsgate_netio::WANTED_BUFFER_BYTES;
+use vmsgate_tunnel::flow::FlowLimits;
+use vmsgate_tunnel::gateway::Settings;
+use vmsgate_tunnel::guard::HandshakeLimits;
+use vmsgate_tunnel::netstack::{MemoryLimits, StackConfig};
+
+use crate::control::ControlState;
+use crate::forward::proxy::{ProxySettings, SourcePool};
+use crate::policy_build::build_policy;
+use crate::worker::Configuration;
+
+/// More LAN addresses than any site has operators; a larger range is cut here.
+const MAX_SOURCES: usize = 65_536;
+
+pub fn build(config: &Config, identities: &[Identity]) -> Configuration {
+    let identities = identities.iter().rev().map(|identity| identity.public_key.to_string()).collect();
+    Configuration {
+        settings: Settings {
+            policy: build_policy(config),
+            flows: FlowLimits {
+                tcp_established: config.proxy.idle_tcp_established,
+                tcp_transitory: config.proxy.idle_tcp_half_open,
+                udp: config.proxy.idle_udp,
+                icmp: config.proxy.idle_icmp,
+                per_client: config.limits.flows_per_client as usize,
+                total: config.limits.flows_total as usize,
+            },
+            handshakes: HandshakeLimits {
+                per_source: config.limits.handshakes_per_source,
+                total: config.limits.handshakes_total,
+            },
+            answer_refused: config.gateway.on_denied == OnDenied::Reject,
+        },
+        proxy: ProxySettings {
+            connect_timeout: config.proxy.connect_timeout,
+            sources: SourcePool::new(sources(&config.proxy.source_pool)),
+            gateway: config.gateway.tunnel_addresses(),
+            tunnel: config.gateway.tunnel.clone(),
+        },
+        control: Arc::new(ControlState::new(config, identities)),
+    }
+}
+
+pub fn stack(config: &Config) -> StackConfig {
+    let bytes = |configured: u64| usize::try_from(configured).unwrap_or(usize::MAX);
+    StackConfig {
+        mtu: config.gateway.mtu,
+        memory: MemoryLimits {
+            per_owner_bytes: bytes(config.proxy.client_memory),
+            total_bytes: bytes(config.proxy.total_memory),
+        },
+    }
+}
+
+/// A gateway that cannot buffer a burst loses datagrams of everybody.
+pub fn warn_about_buffers(granted: &[usize]) {
+    if let Some(granted) = granted.iter().min().filter(|granted| **granted < WANTED_BUFFER_BYTES) {
+        tracing::warn!(
+            granted,
+            wanted = WANTED_BUFFER_BYTES,
+            "the system grants small UDP buffers; set the sysctls net.core.rmem_max and net.core.wmem_max higher"
+        );
+    }
+}
+
+/// Says which changed values wait for a restart.
+pub fn warn_about_restart(old: &Config, new: &Config) {
+    let waits = [
+        ("gateway.name", old.gateway.name != new.gateway.name),
+        ("gateway.listen", old.gateway.listen != new.gateway.listen),
+        ("gateway.data", old.gateway.data != new.gateway.data),
+        ("gateway.mtu", old.gateway.mtu != new.gateway.mtu),
+        ("proxy.client-memory", old.proxy.client_memory != new.proxy.client_memory),
+        ("proxy.total-memory", old.proxy.total_memory != new.proxy.total_memory),
+        ("audit.queue", old.audit.queue != new.audit.queue),
+        ("admin.listen", old.admin.listen != new.admin.listen),
+    ];
+    for (key, _) in waits.iter().filter(|(_, changed)| *changed) {
+        tracing::warn!(key, "the new value takes effect at the next start");
+    }
+}
+
+fn sources(pool: &[IpRange]) -> impl Iterator<Item = IpAddr> + '_ {
+    let addresses = |range: &IpRange| {
+        let range = range.clone();
+        (0..range.size()).map_while(move |index| range.nth(index))
+    };
+    pool.iter().flat_map(addresses).take(MAX_SOURCES)
+}

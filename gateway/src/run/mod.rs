@@ -1,0 +1,261 @@
+//! `vmsgate run`: puts the parts together, applies changes while they run, and ends them in order.
+//!
+//! This thread never touches a packet. It owns the registry, the configuration file, the probes and the audit
+//! writer; the packet loop is a [`Worker`] on a thread of its own, which it sends commands.
+
+mod clients;
+mod configuration;
+mod file_watch;
+mod status;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use vmsgate_audit::event::{Event, GatewayStarted, GatewayStopped};
+use vmsgate_audit::{AuditHandle, AuditWriter, Chain, Label, Reason, Record, UtcTime, WriterConfig};
+use vmsgate_cli::{CliError, OrFail, WithHint};
+use vmsgate_config::Config;
+use vmsgate_keys::{DataDir, Identity, Keystore, MasterKey, Passphrase, Registry, RegistryError};
+use x25519_dalek::StaticSecret;
+
+use self::clients::ClientSource;
+use self::file_watch::FileWatch;
+use crate::admin::{ControlSocket, serve_probes, status::StatusRequests, status::status_channel};
+use crate::health::{ConditionCode, Health};
+use crate::worker::{Command, Worker, WorkerError, WorkerSetup, policy_label, unix_now};
+
+/// A registry change is in force within 2 s; one poll is one small query.
+const REGISTRY_POLL: Duration = Duration::from_millis(500);
+const FILE_POLL: Duration = Duration::from_secs(1);
+/// How long the end may wait for the disk.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a gateway is started from.
+#[derive(Debug)]
+pub struct Start {
+    pub config: Config,
+    /// Where the configuration came from, to notice when it changes.
+    pub config_path: Option<PathBuf>,
+    pub data: DataDir,
+    pub passphrase: Passphrase,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    config: Config,
+    watch: Option<FileWatch>,
+    worker: Worker,
+    audit: AuditWriter,
+    clients: ClientSource,
+    health: Health,
+    status: StatusRequests,
+    started: Timestamp,
+    /// The probes and the control socket; aborted at the end.
+    servers: Vec<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Starts everything, cheapest to refuse first. An error leaves nothing behind.
+    pub async fn start(start: Start) -> Result<Gateway, CliError> {
+        let Start { config, config_path, data, passphrase } = start;
+        let health = Health::new(Instant::now());
+        let keystore = Keystore::read(&data.keystore());
+        let keystore = keystore.map_err(|error| hinted(error, |e| e.hint().to_owned()))?;
+        let master = keystore.open(&passphrase).map_err(|error| hinted(error, |e| e.hint().to_owned()))?;
+        let registry = Registry::open(&data.database()).await.map_err(registry_error)?;
+        let identities = registry.identities().await.map_err(registry_error)?;
+        let secrets = unseal(&identities, &master).map_err(registry_error)?;
+
+        let admin = TcpListener::bind(config.admin.listen).await;
+        let admin = admin.or_user(format!("cannot listen on {} for probes", config.admin.listen));
+        let admin = admin.hint("free the port, or set `listen` in the section `[admin]`")?;
+        let socket = ControlSocket::bind(&data).await.map_err(CliError::user);
+        let socket = socket.hint("is another gateway running on this data directory?")?;
+
+        let setup = WorkerSetup {
+            listen: config.gateway.listen.clone(),
+            stack: configuration::stack(&config),
+            configuration: configuration::build(&config, &identities),
+            identities: secrets,
+            health: health.clone(),
+        };
+        let worker = Worker::spawn(setup).await.map_err(worker_error)?;
+        let listening = join(worker.listening());
+        health.report(ConditionCode::UdpBound, true, format!("bound: {listening}"));
+        configuration::warn_about_buffers(worker.receive_buffers());
+
+        let chain = Chain::gateway(&config.gateway.name);
+        let capacity = WriterConfig { capacity: config.audit.queue as usize };
+        let audit = AuditWriter::spawn(registry.database(), chain, capacity, now()).await;
+        let audit = audit.or_user("the audit log cannot be written")?;
+
+        let mut clients = ClientSource::new(registry, master);
+        let all = clients.all(&config).await.map_err(registry_error)?;
+        let reconnect = clients.recently_connected(&config.gateway.name, &all).await;
+        worker.send(Command::Clients(all)).await.map_err(worker_error)?;
+        record_start(&audit.handle(), &worker, &config);
+        worker.send(Command::Start(audit.handle())).await.map_err(worker_error)?;
+        worker.send(Command::Reconnect(reconnect)).await.map_err(worker_error)?;
+        health.report(ConditionCode::RegistryReadable, true, "the registry was read");
+        health.report(ConditionCode::ConfigurationInForce, true, "the configuration is in force");
+
+        let (client, status) = status_channel();
+        let servers = vec![
+            tokio::spawn(serve_probes(admin, health.clone())),
+            tokio::spawn(async move { socket.serve(client).await }),
+        ];
+        tracing::info!(gateway = config.gateway.name, listen = %listening, policy = config.version, "ready");
+        let watch = config_path.map(FileWatch::new);
+        let started = Timestamp::now();
+        Ok(Gateway { config, watch, worker, audit, clients, health, status, started, servers })
+    }
+
+    /// Where clients reach it.
+    pub fn listening(&self) -> &[std::net::SocketAddr] {
+        self.worker.listening()
+    }
+
+    /// Runs until `stop` resolves, then ends in order. `reload` says each time that somebody asks for it.
+    pub async fn serve(
+        mut self,
+        stop: impl Future<Output = &'static str>,
+        mut reload: impl AsyncFnMut(),
+    ) -> Result<(), CliError> {
+        let mut registry = every(REGISTRY_POLL);
+        let mut file = every(FILE_POLL);
+        let mut stop = std::pin::pin!(stop);
+        let reason = loop {
+            self.report_audit();
+            tokio::select! {
+                reason = &mut stop => break reason,
+                _ = registry.tick() => self.apply_registry().await?,
+                _ = file.tick() => {
+                    if self.watch.as_mut().is_some_and(FileWatch::has_changed) {
+                        self.reload("the file has changed").await?;
+                    }
+                }
+                () = reload() => self.reload("a reload was asked for").await?,
+                Some(reply) = self.status.recv() => {
+                    let status = self.status().await?;
+                    // Whoever asked may have gone.
+                    let _ = reply.send(status);
+                }
+            }
+        };
+        self.end(reason).await
+    }
+
+    /// Takes over what changed in the registry. An unreadable registry leaves everybody as they are.
+    async fn apply_registry(&mut self) -> Result<(), CliError> {
+        match self.clients.changes(&self.config).await {
+            Ok(changed) => {
+                self.health.report(ConditionCode::RegistryReadable, true, "the registry was read");
+                if !changed.is_empty() {
+                    self.worker.send(Command::Clients(changed)).await.map_err(worker_error)?;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the registry cannot be read");
+                let text = format!("the registry cannot be read: {error}");
+                self.health.report(ConditionCode::RegistryReadable, false, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the configuration file in force, whole or not at all.
+    async fn reload(&mut self, why: &str) -> Result<(), CliError> {
+        let Some(watch) = &self.watch else { return Ok(()) };
+        match vmsgate_config::load(watch.path()) {
+            Ok(config) => {
+                configuration::warn_about_restart(&self.config, &config);
+                let identities = self.clients.identities().await.map_err(registry_error)?;
+                let built = configuration::build(&config, &identities);
+                tracing::info!(policy = config.version, why, "the configuration is in force");
+                self.worker.send(Command::Configuration(Box::new(built))).await.map_err(worker_error)?;
+                let name = self.config.gateway.name.clone();
+                self.config = config;
+                self.config.gateway.name = name;
+                let text = "the configuration is in force";
+                self.health.report(ConditionCode::ConfigurationInForce, true, text);
+            }
+            Err(errors) => {
+                tracing::error!(%errors, why, "the configuration was refused; the old one stays in force");
+                let text = format!("the file was refused, the old configuration stays in force: {errors}");
+                self.health.report(ConditionCode::ConfigurationInForce, false, text);
+            }
+        }
+        Ok(())
+    }
+
+    fn report_audit(&self) {
+        let handle = self.audit.handle();
+        let health = handle.health();
+        self.health.report(ConditionCode::AuditAccepting, handle.accepting(), health.reason().to_owned());
+    }
+
+    /// Cuts everybody off, writes the last records, closes the sockets.
+    async fn end(self, reason: &'static str) -> Result<(), CliError> {
+        tracing::info!(reason, "stopping");
+        self.worker.stop().await.map_err(worker_error)?;
+        let event = Event::GatewayStopped(GatewayStopped { reason: Reason::new(reason) });
+        let record = Record::new(now(), event).under_policy(policy_label(&self.config.version));
+        self.audit.handle().append(record);
+        let stopped = self.audit.stop(STOP_PATIENCE).await;
+        for server in self.servers {
+            server.abort();
+            // Aborted on purpose; waiting makes sure that its socket is closed.
+            let _ = server.await;
+        }
+        stopped.or_user("the last audit records could not be written")
+    }
+}
+
+fn record_start(audit: &AuditHandle, worker: &Worker, config: &Config) {
+    let started = GatewayStarted {
+        version: Label::new(env!("CARGO_PKG_VERSION")),
+        listen: worker.listening().to_vec(),
+    };
+    let record = Record::new(now(), Event::GatewayStarted(started));
+    audit.append(record.under_policy(policy_label(&config.version)));
+}
+
+fn unseal(identities: &[Identity], master: &MasterKey) -> Result<Vec<StaticSecret>, RegistryError> {
+    identities.iter().map(|identity| Ok(identity.private_key(master)?.to_secret())).collect()
+}
+
+fn hinted<E: std::error::Error + Send + Sync + 'static>(error: E, hint: impl Fn(&E) -> String) -> CliError {
+    let hint = hint(&error);
+    CliError::user(error).hint(hint)
+}
+
+fn registry_error(error: RegistryError) -> CliError {
+    hinted(error, RegistryError::hint)
+}
+
+fn worker_error(error: WorkerError) -> CliError {
+    match error {
+        WorkerError::Bind(error) => {
+            CliError::user(error).hint("free the port, or set `listen` in the section `[gateway]`")
+        }
+        other => CliError::unexpected(other),
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+fn now() -> UtcTime {
+    UtcTime::from_unix_ms(i64::try_from(unix_now()).unwrap_or(i64::MAX))
+}
+
+fn join(addresses: &[std::net::SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

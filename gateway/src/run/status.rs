@@ -1,0 +1,95 @@
+//! What the gateway says about itself, for `vmsgate status`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use vmsgate_cli::CliError;
+use vmsgate_tunnel::flow;
+use vmsgate_tunnel::peer;
+
+use super::{Gateway, worker_error};
+use crate::admin::status::{AuditStatus, SessionStatus, Status, Totals, Traffic};
+use crate::worker::Report;
+
+impl Gateway {
+    pub(super) async fn status(&self) -> Result<Status, CliError> {
+        let report = self.worker.report().await.map_err(worker_error)?;
+        let now = Timestamp::now();
+        let handle = self.audit.handle();
+        let health = handle.health();
+        let mut sessions: Vec<SessionStatus> =
+            report.sessions.iter().map(|s| session(s, report.at, now)).collect();
+        sessions.sort_by(|a, b| a.session.cmp(&b.session));
+        Ok(Status {
+            gateway: self.config.gateway.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: rfc3339(self.started),
+            uptime_seconds: u64::try_from(now.duration_since(self.started).as_secs()).unwrap_or(0),
+            policy_version: report.policy.to_string(),
+            egress: "proxy".to_owned(),
+            listen: self.worker.listening().to_vec(),
+            tunnel_addresses: self.config.gateway.tunnel_addresses(),
+            clients: report.clients as u64,
+            conditions: self.health.conditions(Instant::now()),
+            audit: AuditStatus {
+                accepting: handle.accepting(),
+                text: health.reason().to_owned(),
+                queued: health.queued as u64,
+                queue_limit: health.capacity as u64,
+            },
+            totals: totals(&report),
+            sessions,
+        })
+    }
+}
+
+fn totals(report: &Report) -> Totals {
+    let owned = |counts: &BTreeMap<&'static str, u64>| {
+        counts.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect()
+    };
+    let drops = report.counters.drops().filter(|(_, count)| *count > 0);
+    Totals {
+        flows_open: report.flows as u64,
+        flows_opened: report.counters.flows_opened,
+        flows_refused: owned(&report.refusals.denials),
+        handshakes_accepted: report.counters.handshakes,
+        handshakes_rejected: owned(&report.refusals.rejections),
+        traffic: traffic(report.counters.traffic),
+        drops: drops.map(|(reason, count)| (reason.to_owned(), count)).collect(),
+    }
+}
+
+fn session(session: &peer::SessionStatus, at: Instant, now: Timestamp) -> SessionStatus {
+    let ago = |then: Instant| rfc3339_ago(now, at.saturating_duration_since(then));
+    SessionStatus {
+        session: session.info.id.to_string(),
+        client: session.info.client.name.to_string(),
+        operator: session.info.client.operator.to_string(),
+        role: session.info.client.role.to_string(),
+        tunnel_addresses: session.info.client.addresses.clone(),
+        endpoint: Some(session.info.endpoint),
+        since: ago(session.opened),
+        last_handshake: session.handshake_age.map(|age| rfc3339_ago(now, age)),
+        last_seen: Some(ago(session.last_seen)),
+        flows: session.flows as u64,
+        traffic: traffic(session.traffic),
+    }
+}
+
+fn traffic(moved: flow::Traffic) -> Traffic {
+    Traffic {
+        rx_bytes: moved.bytes_up,
+        tx_bytes: moved.bytes_down,
+        rx_packets: moved.packets_up,
+        tx_packets: moved.packets_down,
+    }
+}
+
+fn rfc3339(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+fn rfc3339_ago(now: Timestamp, age: Duration) -> String {
+    rfc3339(now.checked_sub(age).unwrap_or(Timestamp::MIN))
+}

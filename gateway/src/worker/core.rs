@@ -1,0 +1,283 @@
+//! What one worker owns, and the only place where its parts meet: datagrams, state, egress, evidence.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use vmsgate_audit::AuditHandle;
+use vmsgate_netio::{RecvBatch, UdpSocket};
+use vmsgate_pump::Stack;
+use vmsgate_tunnel::event::{ClientInfo, GatewayEvent};
+use vmsgate_tunnel::flow::{CloseReason, FlowId};
+use vmsgate_tunnel::gateway::GatewayState;
+use vmsgate_tunnel::netstack::NetStack;
+use vmsgate_tunnel::noise::{Identity, OVERHEAD};
+use vmsgate_tunnel::packet::Packet;
+use vmsgate_tunnel::peer::Access;
+
+use super::evidence::Evidence;
+use super::outlets::Outlets;
+use super::{Command, Report, SharedCore, WorkerSetup, unix_now};
+use crate::forward::proxy::Proxy;
+use crate::health::{ConditionCode, Health};
+
+/// Packets taken from the stack before the sockets are served again.
+const TRANSMIT_BATCH: usize = 64;
+/// How often counters of open sessions and flows are noted for the case of a crash, and the wall clock is read again.
+const NOTE_INTERVAL: Duration = Duration::from_secs(5);
+
+pub struct Core {
+    state: GatewayState,
+    outlets: Outlets,
+    proxy: Proxy,
+    evidence: Option<Evidence>,
+    health: Health,
+    mtu: usize,
+    /// One inner packet with room for padding.
+    staging: Vec<u8>,
+    /// When the turner wakes, and how to wake it earlier.
+    armed: Instant,
+    rearm: Rc<Notify>,
+    next_note: Instant,
+}
+
+impl Core {
+    pub fn new(setup: WorkerSetup, sockets: Vec<Rc<UdpSocket>>, rearm: Rc<Notify>) -> SharedCore {
+        let now = Instant::now();
+        let mut rng = fastrand::Rng::new();
+        let super::Configuration { settings, proxy, control } = setup.configuration;
+        let mut state = GatewayState::new(settings, now, unix_now(), rng.u64(..));
+        state.set_identities(setup.identities.into_iter().map(Identity::new).collect());
+        let stack = Stack::new(NetStack::new(setup.stack, rng.u64(..), now));
+        let mtu = usize::from(setup.stack.mtu);
+        Rc::new_cyclic(|shared| {
+            RefCell::new(Core {
+                state,
+                outlets: Outlets::new(sockets),
+                proxy: Proxy::new(proxy, control, stack, shared.clone()),
+                evidence: None,
+                health: setup.health,
+                mtu,
+                staging: vec![0; usize::from(u16::MAX)],
+                armed: now,
+                rearm,
+                next_note: now,
+            })
+        })
+    }
+
+    pub fn start(&mut self, audit: AuditHandle) {
+        self.evidence = Some(Evidence::new(audit, self.state.policy().version()));
+    }
+
+    pub fn socket(&self, at: usize) -> Rc<UdpSocket> {
+        self.outlets.socket(at)
+    }
+
+    pub fn blocked(&self, at: usize) -> Rc<Notify> {
+        self.outlets.blocked(at)
+    }
+
+    pub fn stack(&self) -> Stack {
+        self.proxy.stack().clone()
+    }
+
+    /// Takes what one socket received.
+    pub fn handle_batch(&mut self, batch: &RecvBatch, now: Instant) {
+        for datagram in batch.datagrams() {
+            let Core { state, outlets, proxy, .. } = self;
+            state.handle_datagram(datagram.from, datagram.bytes, now, outlets, proxy);
+        }
+        self.turn(now);
+        if self.next_due() < self.armed {
+            self.rearm.notify_one();
+        }
+    }
+
+    /// Runs what is due, sends what is ready.
+    pub fn turn(&mut self, now: Instant) {
+        self.health.beat(now);
+        if let Some(evidence) = &self.evidence {
+            self.state.set_accepting(evidence.accepting());
+        }
+        if self.state.poll_timeout() <= now {
+            self.state.handle_timeout(now, &mut self.outlets);
+        }
+        if self.next_note <= now {
+            self.next_note = now + NOTE_INTERVAL;
+            self.state.set_clock(now, unix_now());
+            if let Some(evidence) = &self.evidence {
+                evidence.note_progress(&self.state);
+            }
+        }
+        self.transmit(now);
+        self.drain_events(now);
+        self.outlets.flush();
+    }
+
+    /// Notes when the turner will wake, and says when that has to be.
+    pub fn arm(&mut self) -> Instant {
+        self.armed = self.next_due();
+        self.armed
+    }
+
+    pub fn flush_outlet(&mut self, at: usize) -> bool {
+        self.outlets.flush_one(at)
+    }
+
+    pub fn report_socket_failure(&self, error: &io::Error) {
+        tracing::error!(%error, "the UDP socket failed");
+        self.health.report(ConditionCode::UdpBound, false, format!("the UDP socket failed: {error}"));
+    }
+
+    pub fn handle_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Clients(clients) => {
+                for client in clients {
+                    self.state.upsert_client(client, now, &mut self.outlets);
+                }
+            }
+            Command::Configuration(configuration) => {
+                let super::Configuration { settings, proxy, control } = *configuration;
+                self.drain_events(now);
+                self.state.set_settings(settings, now, &mut self.outlets);
+                self.proxy.configure(proxy, control);
+                let cut = self.drain_events(now);
+                if let Some(evidence) = &mut self.evidence {
+                    evidence.configuration_changed(self.state.policy().version(), cut);
+                }
+            }
+            Command::Reconnect(clients) => {
+                for (client, at) in clients {
+                    self.state.reconnect(client, at, now, &mut self.outlets);
+                }
+            }
+            // Nobody waits for a report any more: nothing to do.
+            Command::Report(reply) => drop(reply.send(self.report(now))),
+            // Handled where commands arrive.
+            Command::Start(_) | Command::Stop(_) => {}
+        }
+        self.turn(now);
+    }
+
+    pub fn stop(&mut self, now: Instant) {
+        self.state.shut_down(now, &mut self.outlets);
+        self.drain_events(now);
+        self.outlets.flush();
+    }
+
+    // What the flows' tasks call.
+
+    /// Sends an inner packet of a flow to its client; `build` writes it and says how long it is.
+    pub fn send_inner(&mut self, flow: FlowId, now: Instant, build: impl FnOnce(&mut [u8]) -> Option<usize>) {
+        let mtu = self.mtu;
+        if let Some(len) = build(&mut self.staging)
+            && len <= mtu
+        {
+            let room = padded(len, mtu);
+            self.state.handle_egress(flow, &mut self.staging[..room], len, now, &mut self.outlets);
+        }
+        self.turn(now);
+    }
+
+    /// The server answered: from now on the flow is carried by `connection`.
+    pub fn flow_connected(&mut self, flow: FlowId, lan_source: Option<SocketAddr>) {
+        if let Some(evidence) = &mut self.evidence {
+            evidence.flow_connected(flow, lan_source);
+        }
+    }
+
+    /// The server did not; `first` is the client's first packet.
+    pub fn refuse_flow(&mut self, flow: FlowId, first: &Packet<'_>, reason: CloseReason, now: Instant) {
+        self.state.refuse_flow(flow, first, reason, now, &mut self.outlets);
+        self.turn(now);
+    }
+
+    pub fn close_flow(&mut self, flow: FlowId, reason: CloseReason, now: Instant) {
+        self.transmit(now);
+        self.state.close_flow(flow, reason, now);
+        self.turn(now);
+    }
+
+    pub fn proxy(&mut self) -> &mut Proxy {
+        &mut self.proxy
+    }
+
+    pub fn owner(&self, flow: FlowId) -> Option<(&ClientInfo, Access)> {
+        let client = self.state.flows().get(flow)?.client;
+        self.state.client(client).map(|(info, access)| (&**info, access))
+    }
+
+    fn report(&self, now: Instant) -> Report {
+        Report {
+            policy: self.state.policy().version().clone(),
+            clients: self.state.client_count(),
+            flows: self.state.flows().len(),
+            counters: self.state.counters().clone(),
+            refusals: self.state.refusals().clone(),
+            sessions: self.state.sessions().collect(),
+            at: now,
+        }
+    }
+
+    /// Moves packets from the streams into the tunnels, as long as the sockets' queues have room.
+    fn transmit(&mut self, now: Instant) {
+        let Core { state, outlets, proxy, staging, mtu, .. } = self;
+        let (stack, connections) = proxy.connections();
+        let mut more = true;
+        while more && outlets.have_room(TRANSMIT_BATCH, *mtu + OVERHEAD) {
+            more = stack.poll_transmit(now, TRANSMIT_BATCH, &mut |connection, packet| {
+                let (Some(flow), Some(room)) =
+                    (connections.get(&connection), staging.get_mut(..packet.len()))
+                else {
+                    return;
+                };
+                room.copy_from_slice(packet);
+                let room = padded(packet.len(), *mtu);
+                state.handle_egress(*flow, &mut staging[..room], packet.len(), now, outlets);
+            });
+            outlets.flush();
+        }
+        proxy.forget_finished();
+    }
+
+    /// Turns events into evidence and ends what the egress still carries. Answers how many flows policy cut.
+    fn drain_events(&mut self, now: Instant) -> u64 {
+        let mut cut = 0;
+        while let Some(event) = self.state.poll_event() {
+            if let GatewayEvent::FlowClosed { flow, reason, .. } = &event {
+                self.proxy.flow_closed(flow.id, *reason);
+                cut += u64::from(*reason == CloseReason::Policy);
+            }
+            if let Some(evidence) = &mut self.evidence {
+                let lan_source = match &event {
+                    GatewayEvent::FlowOpened { flow, .. } => self.proxy.lan_source(flow.id),
+                    _ => None,
+                };
+                evidence.record(event, lan_source);
+            }
+        }
+        let _ = now;
+        cut
+    }
+
+    fn next_due(&self) -> Instant {
+        let streams = self.proxy.stack().poll_timeout();
+        let state = self.state.poll_timeout().min(self.next_note);
+        streams.map_or(state, |streams| streams.min(state))
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// Padding may fill a packet up to the MTU, not beyond (WireGuard paper, section 5.4.6).
+fn padded(len: usize, mtu: usize) -> usize {
+    len.next_multiple_of(16).min(mtu.max(len))
+}

@@ -1,0 +1,220 @@
+//! From the state machine's events to the audit log's records.
+//!
+//! A TCP flow is recorded as opened once its server has answered, because only then its address on the recording
+//! network is known; if the server never does, it is recorded as opened when it ends.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use vmsgate_audit::event::{
+    Event, FlowClosed, FlowDenied, FlowOpened, GatewayConfig, HandshakeRejected, SessionClosed,
+    SessionOpened, SessionRoamed,
+};
+use vmsgate_audit::{
+    AuditHandle, Destination, Fingerprint, FlowSubject, HostPort, Label, Progress, Protocol, Reason, Record,
+    SessionSubject, Traffic, UtcTime, Volume,
+};
+use vmsgate_tunnel::event::{Denial, FlowInfo, GatewayEvent, RejectedHandshakes, SessionInfo, UnixMillis};
+use vmsgate_tunnel::flow::{self, FlowId};
+use vmsgate_tunnel::gateway::GatewayState;
+use vmsgate_tunnel::policy;
+use x25519_dalek::PublicKey;
+
+use super::{policy_label, unix_now};
+
+pub struct Evidence {
+    audit: AuditHandle,
+    policy: Label,
+    /// TCP flows whose server has not answered yet.
+    pending: HashMap<FlowId, (FlowInfo, UnixMillis)>,
+    /// Where the gateway's side of a live flow is on the recording network.
+    lan_sources: HashMap<FlowId, SocketAddr>,
+}
+
+impl Evidence {
+    pub fn new(audit: AuditHandle, policy: &str) -> Self {
+        Evidence { audit, policy: policy_label(policy), pending: HashMap::new(), lan_sources: HashMap::new() }
+    }
+
+    /// Whether new flows may be opened.
+    pub fn accepting(&self) -> bool {
+        self.audit.accepting()
+    }
+
+    /// `lan_source`: of a flow that was opened without a dial.
+    pub fn record(&mut self, event: GatewayEvent, lan_source: Option<SocketAddr>) {
+        match event {
+            GatewayEvent::SessionOpened { session, at } => {
+                self.put(at, Event::SessionOpened(SessionOpened { session: subject(&session) }));
+            }
+            GatewayEvent::SessionRoamed { session, from, at } => {
+                let event = SessionRoamed { session: subject(&session), previous_source: from };
+                self.put(at, Event::SessionRoamed(event));
+            }
+            GatewayEvent::SessionClosed { session, reason, traffic: moved, opened, at } => {
+                let closed = SessionClosed {
+                    session: subject(&session),
+                    reason: Reason::new(reason.as_str()),
+                    opened: time(opened),
+                    duration_ms: at.saturating_sub(opened),
+                    traffic: traffic(moved),
+                };
+                self.put(at, Event::SessionClosed(closed));
+            }
+            // Control services are the gateway's own business, not access to the VMS.
+            GatewayEvent::FlowOpened { flow, .. } if flow.allowed.control => {}
+            GatewayEvent::FlowClosed { flow, .. } if flow.allowed.control => {}
+            GatewayEvent::FlowOpened { flow, at } => {
+                let id = flow.id;
+                self.pending.insert(id, (flow, at));
+                if lan_source.is_some() {
+                    self.flow_connected(id, lan_source);
+                }
+            }
+            GatewayEvent::FlowClosed { flow, reason, traffic: moved, opened, at } => {
+                self.flow_connected(flow.id, None);
+                let lan_source = self.lan_sources.remove(&flow.id);
+                let closed = FlowClosed {
+                    session: subject(&flow.session),
+                    flow: flow_subject(&flow, lan_source),
+                    reason: Reason::new(reason.as_str()),
+                    opened: time(opened),
+                    duration_ms: at.saturating_sub(opened),
+                    traffic: traffic(moved),
+                };
+                self.put(at, Event::FlowClosed(closed));
+            }
+            GatewayEvent::FlowDenied(denial) => self.put(denial.last, Event::FlowDenied(denied(&denial))),
+            GatewayEvent::HandshakeRejected(rejected) => {
+                self.put(rejected.last, Event::HandshakeRejected(handshakes(&rejected)));
+            }
+        }
+    }
+
+    /// Records a flow as opened, if that has not been done.
+    pub fn flow_connected(&mut self, id: FlowId, lan_source: Option<SocketAddr>) {
+        let Some((flow, at)) = self.pending.remove(&id) else { return };
+        if let Some(lan_source) = lan_source {
+            self.lan_sources.insert(id, lan_source);
+        }
+        let opened = FlowOpened { session: subject(&flow.session), flow: flow_subject(&flow, lan_source) };
+        self.put(at, Event::FlowOpened(opened));
+    }
+
+    pub fn configuration_changed(&mut self, policy: &str, flows_cut: u64) {
+        let previous_policy = std::mem::replace(&mut self.policy, policy_label(policy));
+        self.put(unix_now(), Event::GatewayConfig(GatewayConfig { previous_policy, flows_cut }));
+    }
+
+    /// Keeps the counters of what is open beside the log, so that they are known after a crash.
+    pub fn note_progress(&self, state: &GatewayState) {
+        let seen = time(unix_now());
+        for session in state.sessions() {
+            let id = session.info.id;
+            self.audit.note(Progress { session: id, flow: None, seen, traffic: traffic(session.traffic) });
+        }
+        for flow in state.flows().iter().filter(|flow| !flow.allowed.control) {
+            if let Some(session) = state.session_of(flow.client) {
+                let (flow, moved) = (Some(flow.id.as_u64()), traffic(flow.traffic));
+                self.audit.note(Progress { session, flow, seen, traffic: moved });
+            }
+        }
+    }
+
+    fn put(&self, at: UnixMillis, event: Event) {
+        self.audit.append(Record::new(time(at), event).under_policy(self.policy.clone()));
+    }
+}
+
+fn subject(session: &SessionInfo) -> Arc<SessionSubject> {
+    Arc::new(SessionSubject {
+        id: session.id,
+        client: Label::new(&session.client.name),
+        operator: Label::new(&session.client.operator),
+        role: Label::new(&session.client.role),
+        key: fingerprint(&session.key),
+        source: session.endpoint,
+        tunnel: session.client.addresses.clone(),
+    })
+}
+
+fn flow_subject(flow: &FlowInfo, lan_source: Option<SocketAddr>) -> FlowSubject {
+    let with_ports = flow.tuple.protocol != policy::Protocol::Icmp;
+    let end =
+        |address: SocketAddr| HostPort { address: address.ip(), port: with_ports.then_some(address.port()) };
+    FlowSubject {
+        id: flow.id.as_u64(),
+        protocol: protocol(flow.tuple.protocol),
+        source: end(flow.tuple.source),
+        destination: Destination {
+            server: Some(Label::new(&flow.allowed.server)),
+            service: Some(Label::new(&flow.allowed.service)),
+            address: flow.tuple.destination.ip(),
+            port: with_ports.then_some(flow.tuple.destination.port()),
+        },
+        lan_source: lan_source.map(end),
+    }
+}
+
+fn denied(denial: &Denial) -> FlowDenied {
+    let source =
+        denial.session.client.addresses.iter().find(|own| own.is_ipv4() == denial.destination.is_ipv4());
+    let single = match &denial.ports[..] {
+        [range] if range.start() == range.end() && *range.start() != 0 => Some(*range.start()),
+        _ => None,
+    };
+    FlowDenied {
+        session: subject(&denial.session),
+        protocol: protocol(denial.protocol),
+        source: source.copied().unwrap_or(denial.session.endpoint.ip()),
+        destination: Destination {
+            server: denial.server.as_deref().map(Label::new),
+            service: None,
+            address: denial.destination,
+            port: single,
+        },
+        count: denial.count,
+        first: time(denial.first),
+        last: time(denial.last),
+        reason: Reason::new(denial.reason.as_str()),
+        rule: Some(Label::new(&denial.rule)),
+        nearest: denial.nearest.as_deref().map(Label::new),
+    }
+}
+
+fn handshakes(rejected: &RejectedHandshakes) -> HandshakeRejected {
+    HandshakeRejected {
+        source: rejected.source.ip(),
+        count: rejected.count,
+        first: time(rejected.first),
+        last: time(rejected.last),
+        reason: Reason::new(rejected.reason.as_str()),
+        client: rejected.client.as_ref().map(|client| Label::new(&client.name)),
+    }
+}
+
+fn protocol(protocol: policy::Protocol) -> Protocol {
+    match protocol {
+        policy::Protocol::Tcp => Protocol::Tcp,
+        policy::Protocol::Udp => Protocol::Udp,
+        policy::Protocol::Icmp => Protocol::Icmp,
+    }
+}
+
+fn traffic(moved: flow::Traffic) -> Traffic {
+    Traffic {
+        from_client: Volume { bytes: moved.bytes_up, packets: moved.packets_up },
+        to_client: Volume { bytes: moved.bytes_down, packets: moved.packets_down },
+    }
+}
+
+fn time(unix: UnixMillis) -> UtcTime {
+    UtcTime::from_unix_ms(i64::try_from(unix).unwrap_or(i64::MAX))
+}
+
+fn fingerprint(key: &PublicKey) -> Fingerprint {
+    let fingerprint = vmsgate_keys::PublicKey::from_bytes(key.to_bytes()).fingerprint().to_string();
+    // A fingerprint of ours always is one; should that change, the record is worth more than its key's name.
+    Fingerprint::new(&fingerprint).unwrap_or_else(|_| Fingerprint::unknown())
+}
