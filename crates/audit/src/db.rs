@@ -80,7 +80,6 @@ impl Database {
             Err(e) => return Err(DbError::io(&path)(e)),
         }
         let db = Self::connect(path.into(), CONNECTIONS, BUSY_TIMEOUT).await?;
-        db.check_application().await?;
         db.migrate("audit", sqlx::migrate!()).await?;
         Ok(db)
     }
@@ -120,7 +119,8 @@ impl Database {
         }
         migrator.table_name = Cow::Owned(table);
         let mut tx = self.begin_write().await?;
-        migrator.run(&mut *tx).await.map_err(|e| match e {
+        // Not `run`: its future is not `Send` when it borrows a transaction.
+        migrator.run_direct(None, &mut *tx, false).await.map_err(|e| match e {
             MigrateError::VersionMissing(version) => {
                 DbError::Newer { path: self.path.to_path_buf(), component, version }
             }
@@ -142,6 +142,8 @@ impl Database {
 
     async fn connect(path: Arc<Path>, connections: u32, busy_timeout: Duration) -> Result<Self, DbError> {
         let options = connect_options(&path)?;
+        // Alone first: a pool would try a bad file again and again and then say that it took too long.
+        check(&options, busy_timeout, &path).await?;
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(30))
@@ -150,12 +152,6 @@ impl Database {
             .await
             .map_err(|e| DbError::from_driver(&path, e))?;
         Ok(Self { pool, path })
-    }
-
-    async fn check_application(&self) -> Result<(), DbError> {
-        let row = sqlx::query("PRAGMA application_id").fetch_one(&self.pool).await;
-        let id: i64 = row.and_then(|row| row.try_get(0)).map_err(|e| self.explain(e))?;
-        if id == APPLICATION_ID { Ok(()) } else { Err(DbError::Foreign { path: self.path.to_path_buf() }) }
     }
 
     /// So that a reader of an up-to-date database never waits for a writer.
@@ -205,6 +201,16 @@ fn connect_options(path: &Path) -> Result<AnyConnectOptions, DbError> {
     Ok(options.disable_statement_logging())
 }
 
+async fn check(options: &AnyConnectOptions, busy_timeout: Duration, path: &Path) -> Result<(), DbError> {
+    let fail = |e| DbError::from_driver(path, e);
+    let mut connection = options.connect().await.map_err(fail)?;
+    prepare(&mut connection, busy_timeout).await.map_err(fail)?;
+    let row = sqlx::query("PRAGMA application_id").fetch_one(&mut connection).await;
+    let id: i64 = row.and_then(|row| row.try_get(0)).map_err(fail)?;
+    connection.close().await.map_err(fail)?;
+    if id == APPLICATION_ID { Ok(()) } else { Err(DbError::Foreign { path: path.to_owned() }) }
+}
+
 async fn prepare(connection: &mut AnyConnection, busy_timeout: Duration) -> Result<(), sqlx::Error> {
     let settings = format!(
         "PRAGMA busy_timeout = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
@@ -233,7 +239,7 @@ pub enum DbError {
     Newer { path: PathBuf, component: &'static str, version: i64 },
     #[error("the database {} cannot be written", .path.display())]
     ReadOnly { path: PathBuf, source: sqlx::Error },
-    #[error("the database {} stayed locked by another process", .path.display())]
+    #[error("the database {} stayed locked by another writer", .path.display())]
     Busy { path: PathBuf, source: sqlx::Error },
     #[error("no room to write to the database {}", .path.display())]
     Full { path: PathBuf, source: sqlx::Error },
@@ -286,6 +292,9 @@ impl DbError {
         // The low byte of SQLite's extended result code is its primary code: https://www.sqlite.org/rescode.html
         let code = source.as_database_error().and_then(|e| e.code()).and_then(|c| c.parse::<u32>().ok());
         let path = path.to_owned();
+        if matches!(source, sqlx::Error::PoolTimedOut) {
+            return Self::Busy { path, source };
+        }
         match code.map(|code| code & 0xff) {
             Some(5 | 6) => Self::Busy { path, source },
             Some(8) => Self::ReadOnly { path, source },

@@ -4,25 +4,30 @@ use std::{fmt, str::FromStr, time::SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A point in time, UTC, to the millisecond, between 1970 and the end of the year 9999.
+/// A point in time, UTC, to the millisecond, from 1970 to 9999.
 ///
 /// Its text is always `2026-03-01T09:30:00.125Z`: one length, one zone, so that text order is time order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UtcTime(i64);
+pub struct UtcTime(jiff::Timestamp);
+
+const EARLIEST: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
+/// The last whole second that jiff can name, 9999-12-30T22:00:00Z.
+const LATEST: jiff::Timestamp = jiff::Timestamp::constant(253_402_207_200, 0);
 
 impl UtcTime {
     /// From milliseconds since 1970; a value outside the range becomes the nearest bound.
     pub fn from_unix_ms(ms: i64) -> Self {
-        Self(ms.clamp(0, jiff::Timestamp::MAX.as_millisecond()))
+        let nearest = if ms < 0 { EARLIEST } else { LATEST };
+        Self(jiff::Timestamp::from_millisecond(ms).unwrap_or(nearest).clamp(EARLIEST, LATEST))
     }
 
     pub fn unix_ms(self) -> i64 {
-        self.0
+        self.0.as_millisecond()
     }
 
     /// Milliseconds from `earlier` to here; 0 when the clock went backwards in between.
     pub fn ms_since(self, earlier: UtcTime) -> u64 {
-        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+        u64::try_from(self.unix_ms() - earlier.unix_ms()).unwrap_or(0)
     }
 }
 
@@ -41,8 +46,7 @@ impl From<jiff::Timestamp> for UtcTime {
 
 impl fmt::Display for UtcTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = jiff::Timestamp::from_millisecond(self.0).map_err(|_| fmt::Error)?;
-        write!(f, "{time:.3}")
+        write!(f, "{:.3}", self.0)
     }
 }
 
