@@ -61,7 +61,7 @@ pub use passphrase::{Passphrase, PassphraseError};
 pub use profile::Profile;
 pub use ranges::{RangeError, TunnelRanges};
 pub use registry::{
-    Change, Changes, Client, ClientKey, ClientName, ClientState, Identity, NewClient, Operator, Registry,
-    RegistryError, Revision, Settings, Standing,
+    Applied, Change, Changes, Client, ClientKey, ClientName, ClientState, Identity, NewClient, Operator,
+    Registry, RegistryError, Revision, Settings, Standing,
 };
 pub use seal::{MasterKey, UnsealError};

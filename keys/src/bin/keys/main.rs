@@ -1,2 +1,53 @@
-//! Placeholder until the commands are in.
-fn main() {}
+//! `vmsgate-keys`: makes an installation and says who may connect.
+
+#![allow(unreachable_pub, reason = "a binary has no outside: `pub` means for the other modules")]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use vmsgate_cli::{
+    CliError, Exit, OrFail, Printer,
+    logging::{self, Verbosity},
+    run_main,
+};
+
+mod cli;
+mod commands;
+mod context;
+mod secrets;
+mod site;
+
+use cli::{Cli, ClientCommand, Command, GatewayCommand};
+use context::Context;
+
+fn main() -> ExitCode {
+    run_main(|| {
+        let cli = Cli::parse();
+        logging::init(&cli.output, Verbosity::Warnings);
+        let context = Context { printer: Printer::new(&cli.output), installation: cli.installation };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.or_unexpected("cannot start the runtime")?.block_on(execute(&context, cli.command))
+    })
+}
+
+async fn execute(context: &Context, command: Command) -> Result<Exit, CliError> {
+    use commands::{client_add, client_change, client_report, gateway_show, init, passwd, raw_keys};
+    match command {
+        Command::Init(args) => init::run(context, &args).await?,
+        Command::Client(ClientCommand::Add(args)) => client_add::run(context, args).await?,
+        Command::Client(ClientCommand::List) => client_report::list(context).await?,
+        Command::Client(ClientCommand::Show { name }) => client_report::show(context, &name).await?,
+        Command::Client(ClientCommand::Suspend(args)) => client_change::suspend(context, args).await?,
+        Command::Client(ClientCommand::Resume { name }) => client_change::resume(context, &name).await?,
+        Command::Client(ClientCommand::Revoke(args)) => client_change::revoke(context, args).await?,
+        Command::Client(ClientCommand::Expire { name, when }) => {
+            client_change::expire(context, &name, when).await?;
+        }
+        Command::Gateway(GatewayCommand::Show) => gateway_show::run(context).await?,
+        Command::Genkey => raw_keys::genkey(context)?,
+        Command::Pubkey => raw_keys::pubkey(context)?,
+        Command::Genpsk => raw_keys::genpsk(context)?,
+        Command::Passwd(args) => passwd::run(context, &args).await?,
+    }
+    Ok(Exit::Done)
+}

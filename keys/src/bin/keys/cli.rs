@@ -1,0 +1,265 @@
+//! The command line: types only. The comments are the help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
+use vmsgate_cli::{
+    EXIT_STATUS_HELP,
+    args::{InstallationArgs, OutputArgs},
+    time::{TimeArg, TimeArgError},
+};
+use vmsgate_config::address::Endpoint;
+use vmsgate_keys::{ClientName, Operator, PublicKey};
+
+/// Keys, clients and identities of a Vmsgate gateway
+///
+/// Changes take effect in a running gateway within two seconds, without dropping anyone else. Each is recorded
+/// in the audit log together with who made it.
+#[derive(Debug, Parser)]
+#[command(name = "vmsgate-keys", version, propagate_version = true)]
+#[command(after_long_help = examples(&[
+    "vmsgate-keys init --endpoint vpn.example.org:51820 -c /etc/vmsgate/gateway.toml",
+    "vmsgate-keys client add anna-laptop --role smart-client --operator 'Anna Berg' --out anna.conf",
+    "vmsgate-keys client revoke anna-laptop --reason 'laptop stolen'",
+]))]
+pub struct Cli {
+    #[command(flatten)]
+    pub output: OutputArgs,
+    #[command(flatten)]
+    pub installation: InstallationArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new installation: data directory, keystore, registry and the gateway's first key pair
+    ///
+    /// Asks twice for the passphrase of the keystore unless --passphrase-file names one. Overwrites nothing. If
+    /// --config names a file that does not exist, a commented starter configuration is written there.
+    #[command(after_long_help = examples(&[
+        "vmsgate-keys init --endpoint vpn.example.org:51820",
+        "vmsgate-keys -c gateway.toml --data ./data --passphrase-file pass.txt init --endpoint 192.0.2.10:51820",
+    ]))]
+    Init(InitArgs),
+
+    /// Add, list and change clients
+    #[command(subcommand)]
+    #[command(after_long_help = examples(&["vmsgate-keys client list", "vmsgate-keys client suspend anna-laptop"]))]
+    Client(ClientCommand),
+
+    /// Show the gateway's identities
+    #[command(subcommand)]
+    #[command(after_long_help = examples(&["vmsgate-keys gateway show --json"]))]
+    Gateway(GatewayCommand),
+
+    /// Print a new private key, as `wg genkey`
+    #[command(after_long_help = examples(&["(umask 077; vmsgate-keys genkey > private.key)"]))]
+    Genkey,
+
+    /// Print the public key of the private key on stdin, as `wg pubkey`
+    #[command(after_long_help = examples(&["vmsgate-keys pubkey < private.key"]))]
+    Pubkey,
+
+    /// Print a new pre-shared key, as `wg genpsk`
+    #[command(after_long_help = examples(&["(umask 077; vmsgate-keys genpsk > preshared.key)"]))]
+    Genpsk,
+
+    /// Change the passphrase of the keystore
+    ///
+    /// The registry and the keys in it stay as they are. A running gateway keeps running; its passphrase file has
+    /// to hold the new one before it starts again.
+    #[command(after_long_help = examples(&[
+        "vmsgate-keys passwd",
+        "vmsgate-keys --passphrase-file old.txt passwd --new-passphrase-file new.txt",
+    ]))]
+    Passwd(PasswdArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// Where clients reach the gateway from the internet; needed unless a configuration names it
+    #[arg(long, value_name = "HOST:PORT")]
+    pub endpoint: Vec<Endpoint>,
+
+    /// Range that the tunnel's addresses come from, once for IPv4 and once for IPv6
+    /// [default: 10.99.0.0/16 and fd00:99::/64]
+    #[arg(long, value_name = "CIDR")]
+    pub tunnel: Vec<IpNet>,
+
+    /// Name of the gateway in profiles and records [default: gw-1]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Add a client and show its profile, once
+    ///
+    /// The profile is a stock WireGuard configuration with the client's private key, which is stored nowhere else.
+    /// With --public-key the device keeps a key pair that it made itself.
+    #[command(after_long_help = examples(&[
+        "vmsgate-keys client add anna-laptop --role smart-client --operator 'Anna Berg' --out anna.conf",
+        "vmsgate-keys client add anna-phone --role web-mobile --operator 'Anna Berg' --expires 90d --qr",
+        "vmsgate-keys client add guest --role smart-client --operator 'Bo' --public-key \"$(wg pubkey < key)\"",
+    ]))]
+    Add(AddArgs),
+
+    /// List all clients
+    #[command(after_long_help = examples(&["vmsgate-keys client list", "vmsgate-keys client list --json"]))]
+    List,
+
+    /// Show one client
+    #[command(after_long_help = examples(&["vmsgate-keys client show anna-laptop"]))]
+    Show { name: String },
+
+    /// Cut a client off for now; its live flows end
+    #[command(after_long_help = examples(&["vmsgate-keys client suspend anna-laptop --reason 'on leave'"]))]
+    Suspend(SuspendArgs),
+
+    /// Let a suspended client in again
+    #[command(after_long_help = examples(&["vmsgate-keys client resume anna-laptop"]))]
+    Resume { name: String },
+
+    /// End a client for good; its live flows end
+    ///
+    /// Its name, key and addresses are never used again. Asks first on a terminal.
+    #[command(after_long_help = examples(&["vmsgate-keys client revoke anna-laptop --reason 'laptop stolen' --yes"]))]
+    Revoke(RevokeArgs),
+
+    /// Set when a client's access ends
+    #[command(after_long_help = examples(&[
+        "vmsgate-keys client expire anna-laptop 30d",
+        "vmsgate-keys client expire anna-laptop 2027-01-31T18:00:00+01:00",
+        "vmsgate-keys client expire anna-laptop never",
+    ]))]
+    Expire {
+        name: String,
+        /// A length from now (90d, 12h), a date, a time with its offset, `now` or `never`
+        #[arg(value_parser = expiry)]
+        when: Expiry,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct AddArgs {
+    /// One name per device; letters, digits, `-`, `_`, `.` and `@`
+    pub name: ClientName,
+
+    /// What the client may reach: a built-in role or one of the configuration
+    #[arg(long)]
+    pub role: String,
+
+    /// The person who uses the device
+    #[arg(long, value_name = "PERSON")]
+    pub operator: Operator,
+
+    /// When access ends: a length from now (90d), a date, or a time with its offset [default: never]
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<TimeArg>,
+
+    /// Public key of a pair that the device made itself and keeps
+    #[arg(long, value_name = "KEY")]
+    pub public_key: Option<PublicKey>,
+
+    /// Write the profile to a new file that only you may read, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// Show the profile as a QR code for a phone, instead of text
+    #[arg(long, conflicts_with = "json")]
+    pub qr: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct SuspendArgs {
+    pub name: String,
+
+    /// Why; shown with the client and kept in the audit log
+    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    pub reason: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct RevokeArgs {
+    pub name: String,
+
+    /// Why; shown with the client and kept in the audit log
+    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    pub reason: Option<String>,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GatewayCommand {
+    /// Show name, endpoint, tunnel addresses and public keys of the gateway
+    #[command(after_long_help = examples(&["vmsgate-keys gateway show", "vmsgate-keys gateway show --json"]))]
+    Show,
+}
+
+#[derive(Args, Debug)]
+pub struct PasswdArgs {
+    /// File whose first line is the new passphrase [default: ask on the terminal]
+    #[arg(long, value_name = "FILE")]
+    pub new_passphrase_file: Option<PathBuf>,
+}
+
+/// When access ends, if ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    At(TimeArg),
+    Never,
+}
+
+fn expiry(text: &str) -> Result<Expiry, TimeArgError> {
+    if text == "never" { Ok(Expiry::Never) } else { text.parse().map(Expiry::At) }
+}
+
+/// Reasons obey the rules for persons: one line, of bounded length, without control characters.
+fn one_line(text: &str) -> Result<String, &'static str> {
+    let checked = text.parse::<Operator>().map_err(|_| "a reason has 1 to 128 characters on one line")?;
+    Ok(checked.as_str().to_owned())
+}
+
+fn examples(lines: &[&str]) -> String {
+    format!("Examples:\n  {}\n\n{EXIT_STATUS_HELP}", lines.join("\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn check(command: &mut clap::Command, path: &str) {
+        let help = command.render_long_help().to_string();
+        assert!(
+            help.contains("Examples:") && help.contains("vmsgate-keys "),
+            "`{path} --help` lacks an example"
+        );
+        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+            let path = format!("{path} {}", sub.get_name());
+            check(sub, &path);
+        }
+    }
+
+    #[test]
+    fn every_command_s_help_has_an_example() {
+        let mut cli = Cli::command();
+        cli.build();
+
+        cli.clone().debug_assert();
+        check(&mut cli, "vmsgate-keys");
+    }
+
+    #[test]
+    fn expiry_can_be_never() {
+        assert_eq!(expiry("never"), Ok(Expiry::Never));
+        assert!(matches!(expiry("90d"), Ok(Expiry::At(TimeArg::Distance(_)))));
+        assert!(expiry("nevr").is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! `init`: a new installation.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+use serde::Serialize;
+use vmsgate_cli::{CliError, OrFail, WithHint};
+use vmsgate_config::{Config, starter_config};
+use vmsgate_keys::{Actor, DataDir, Fingerprint, PublicKey, Settings, TunnelRanges};
+
+use crate::{
+    cli::InitArgs,
+    context::{Context, SCHEMA_VERSION, keystore_error},
+    secrets,
+};
+
+const DEFAULT_NAME: &str = "gw-1";
+const DEFAULT_TUNNEL: [&str; 2] = ["10.99.0.0/16", "fd00:99::/64"];
+
+pub async fn run(context: &Context, args: &InitArgs) -> Result<(), CliError> {
+    let starter = missing_config(context);
+    let config = if starter.is_some() { None } else { context.config()? };
+    let settings = settings(args, config.as_ref())?;
+    let data = DataDir::new(context.installation.data_dir(config.as_ref().map(|c| c.gateway.data.as_path())));
+    if data.keystore().exists() {
+        return Err(keystore_error(vmsgate_keys::KeystoreError::Exists { path: data.keystore() }));
+    }
+    let passphrase = secrets::new_passphrase(context.installation.passphrase_file.as_deref())?;
+
+    if let Some(path) = &starter {
+        write_starter(path, &settings, &data)?;
+    }
+    let made = data.initialise(&passphrase, &settings, &Actor::current()).await;
+    let made = made.map_err(|error| {
+        // What this attempt wrote must not stand in the way of the next one.
+        starter.iter().for_each(|path| drop(fs::remove_file(path)));
+        let hint = error.hint();
+        CliError::user(error).hint(hint)
+    })?;
+    report(context, &data, starter.as_deref(), &settings, made.identity.public_key)
+}
+
+/// The configuration file that was named and is to be written, if it does not exist.
+fn missing_config(context: &Context) -> Option<PathBuf> {
+    context.installation.config.clone().filter(|path| !path.exists())
+}
+
+/// Flags, or what the configuration says; a flag that says something else would make two truths.
+fn settings(args: &InitArgs, config: Option<&Config>) -> Result<Settings, CliError> {
+    let ranges = |ranges: &[IpNet]| {
+        let problem = "give one IPv4 and one IPv6 range at most, such as --tunnel 10.99.0.0/16";
+        TunnelRanges::new(ranges.iter().copied()).map_err(CliError::user).hint(problem)
+    };
+    let Some(config) = config else {
+        let missing = "the endpoint is missing: where clients reach the gateway from the internet";
+        if args.endpoint.is_empty() {
+            return Err(
+                CliError::user(missing).hint("add --endpoint HOST:PORT, such as vpn.example.org:51820")
+            );
+        }
+        let default: Vec<IpNet> = DEFAULT_TUNNEL.iter().filter_map(|range| range.parse().ok()).collect();
+        let name = args.name.as_deref().unwrap_or(DEFAULT_NAME);
+        return Ok(Settings {
+            name: check_name(name)?.to_owned(),
+            endpoints: args.endpoint.clone(),
+            tunnel: ranges(if args.tunnel.is_empty() { &default } else { &args.tunnel })?,
+        });
+    };
+    let gateway = &config.gateway;
+    let contradiction = if !args.endpoint.is_empty() && args.endpoint != gateway.endpoints {
+        Some("--endpoint")
+    } else if !args.tunnel.is_empty() && ranges(&args.tunnel)? != ranges(&gateway.tunnel)? {
+        Some("--tunnel")
+    } else if args.name.as_ref().is_some_and(|name| *name != gateway.name) {
+        Some("--name")
+    } else {
+        None
+    };
+    match contradiction {
+        Some(flag) => Err(CliError::user(format!("{flag} contradicts the configuration"))
+            .hint("leave the flag out, or change the configuration")),
+        None => Ok(Settings {
+            name: gateway.name.clone(),
+            endpoints: gateway.endpoints.clone(),
+            tunnel: ranges(&gateway.tunnel)?,
+        }),
+    }
+}
+
+/// The rules of the configuration for `[gateway] name`, which will hold it.
+fn check_name(name: &str) -> Result<&str, CliError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let begins_well = name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if begins_well && name.len() <= 63 && name.chars().all(allowed) {
+        return Ok(name);
+    }
+    Err(CliError::user(format!("`{}` cannot name a gateway", name.escape_debug()))
+        .hint("use 1 to 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit"))
+}
+
+fn write_starter(path: &Path, settings: &Settings, data: &DataDir) -> Result<(), CliError> {
+    let data = std::path::absolute(data.path()).or_user("the data directory has no absolute path")?;
+    let tunnel: Vec<IpNet> = settings.tunnel.iter().copied().collect();
+    let endpoint = settings.endpoints.first().map(ToString::to_string).unwrap_or_default();
+    let text = starter_config(&settings.name, &endpoint, &tunnel, &data);
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .or_user(format!("cannot write the configuration {}", path.display()))
+        .hint("name a file in a directory that exists and that you may write to")
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    data: &'a Path,
+    config: Option<&'a Path>,
+    name: &'a str,
+    public_key: PublicKey,
+    fingerprint: Fingerprint,
+}
+
+fn report(
+    context: &Context,
+    data: &DataDir,
+    starter: Option<&Path>,
+    settings: &Settings,
+    public_key: PublicKey,
+) -> Result<(), CliError> {
+    let printer = &context.printer;
+    if printer.is_json() {
+        let fingerprint = public_key.fingerprint();
+        let report =
+            Report { data: data.path(), config: starter, name: &settings.name, public_key, fingerprint };
+        return Ok(printer.json(SCHEMA_VERSION, &report)?);
+    }
+    printer.note(format_args!("installation made in {}", data.path().display()))?;
+    printer.note(format_args!("gateway `{}` has the public key {public_key}", settings.name))?;
+    let flags = flags(context);
+    let config = context.installation.config_path().display().to_string();
+    printer.note("\nnext:")?;
+    match starter {
+        Some(_) => {
+            printer.note(format_args!("  1. list your servers in {config} (just written), then check it:"))?
+        }
+        None => printer.note(format_args!("  1. list your servers in {config}, then check it:"))?,
+    }
+    printer.note(format_args!("       vmsgate{flags} check"))?;
+    printer.note("  2. add a client:")?;
+    let add = "client add NAME --role smart-client --operator PERSON --out NAME.conf";
+    printer.note(format_args!("       vmsgate-keys{flags} {add}"))?;
+    printer.note("  3. start the gateway:")?;
+    Ok(printer.note(format_args!("       vmsgate{flags} run"))?)
+}
+
+/// The flags that were given here and that the next commands need too.
+fn flags(context: &Context) -> String {
+    let given = &context.installation;
+    let named =
+        [("-c", &given.config), ("--data", &given.data), ("--passphrase-file", &given.passphrase_file)];
+    let words = named.iter().filter_map(|(flag, path)| Some(format!(" {flag} {}", path.as_ref()?.display())));
+    words.collect()
+}
