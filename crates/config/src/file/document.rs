@@ -40,7 +40,7 @@ impl Document {
         let (root, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let place = error.span().map_or(Place::File, |span| diagnostics.line(&span));
-            diagnostics.error(&place, format!("not valid TOML: {}", error.message()), "");
+            diagnostics.error(&place, format!("not valid TOML: {}", error.message()), SYNTAX_HINT);
         }
         if diagnostics.errors() > 0 {
             return None;
@@ -185,6 +185,9 @@ impl Reader<'_> {
         );
     }
 }
+
+const SYNTAX_HINT: &str =
+    "check the line: text is in quotes, a list in brackets, and every key is written once";
 
 pub(crate) const NAME_HINT: &str =
     "names have up to 63 letters, digits, `-`, `_` and `.`, and begin with a letter or digit";

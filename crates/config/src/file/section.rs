@@ -211,7 +211,10 @@ impl SectionValues {
             Absent::Nothing => None,
             Absent::Default(text) => Some(At::new(Value::Text(text.to_owned()), self.place.clone())),
             Absent::Required => {
-                let hint = format!("add `{} = {}`", key.name, key.example);
+                let hint = match &self.place {
+                    Place::File => format!("add `{} = {}` below `{}`", key.name, key.example, self.title),
+                    _ => format!("add `{} = {}`", key.name, key.example),
+                };
                 diagnostics.error(&self.place, format!("`{}` is missing in {}", key.name, self.title), hint);
                 None
             }
@@ -219,13 +222,7 @@ impl SectionValues {
     }
 
     fn wrong_type(&self, key: &Key, place: &Place, found: &Value, diagnostics: &mut Diagnostics) {
-        let message = format!(
-            "`{}` in {} must be {}, not {}",
-            key.name,
-            self.title,
-            key.kind.describe(),
-            found.describe()
-        );
+        let message = format!("`{}` in {} cannot be {}", key.name, self.title, found.describe());
         diagnostics.error(place, message, like(key));
     }
 }

@@ -9,9 +9,10 @@ use crate::ports::ProtocolPorts;
 /// Never-expose entries that one finding names; the rest are counted.
 const MOST_NAMED: usize = 3;
 
-/// A role that opens a service on a server.
+/// A service that a role opens on a server.
 pub(super) struct Opening<'a> {
-    pub(super) role: &'a str,
+    /// The role, if the file defines it; the built-in ones open whatever the service is made of.
+    pub(super) role: Option<&'a str>,
     pub(super) server: &'a WrittenServer,
     pub(super) known: &'a KnownService,
 }
@@ -30,13 +31,17 @@ pub(super) fn check(opening: &Opening<'_>, place: &Place, out: &mut Diagnostics)
         list.push(format!("{} more", forbidden.len() - MOST_NAMED));
     }
     let Opening { role, server, known } = opening;
+    let service = &known.service.name;
+    let opener = match role {
+        Some(role) => format!("role `{role}`, through service `{service}`,"),
+        None => format!("service `{service}`, which built-in roles allow,"),
+    };
     out.error(
         place,
         format!(
-            "role `{role}` opens {} on server `{}` through service `{}`, and no client may reach that: {}",
+            "{opener} opens {} on server `{}`, which no client may reach: {}",
             list.join(", "),
             server.name,
-            known.service.name,
             entry.reason,
         ),
         format!(

@@ -24,7 +24,7 @@ pub(super) fn check(
                         "address `{}` of server `{}` is in tunnel range `{range}`",
                         address.value, server.name
                     ),
-                    "tunnel ranges hold clients only: use a range that no site uses, such as 10.99.0.0/16",
+                    "tunnel ranges hold clients only: correct the address, or choose another range",
                 );
             }
         }

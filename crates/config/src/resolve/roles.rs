@@ -140,7 +140,11 @@ impl Compiler<'_> {
                     };
                     opened.push(name);
                     let place = rule.place.as_ref().or(known.place.as_ref()).unwrap_or(&Place::File);
-                    exposure::check(&Opening { role, server, known }, place, out);
+                    exposure::check(
+                        &Opening { role: rule.place.as_ref().map(|_| role), server, known },
+                        place,
+                        out,
+                    );
                     permissions.extend(known.service.ports.iter().map(|ports| Permission {
                         server: server.name.clone(),
                         service: name.clone(),

@@ -28,9 +28,10 @@ pub(super) fn proxy(section: &SectionValues, out: &mut Diagnostics) -> WrittenPr
             "at most 65536: every one must be this host's own",
         );
     }
+    let errors = out.errors();
     let client_memory = section.size(&key::CLIENT_MEMORY, out);
     let total_memory = section.size(&key::TOTAL_MEMORY, out);
-    if client_memory > total_memory {
+    if client_memory > total_memory && out.errors() == errors {
         out.error(
             &section.place_of(&key::CLIENT_MEMORY),
             "`client-memory` is larger than `total-memory`",
@@ -59,13 +60,14 @@ impl WrittenProxy {
 
 pub(super) fn limits(section: &SectionValues, out: &mut Diagnostics) -> Limits {
     use schema::limits as key;
+    let errors = out.errors();
     let limits = Limits {
         flows_per_client: section.count(&key::FLOWS_PER_CLIENT, out),
         flows_total: section.count(&key::FLOWS_TOTAL, out),
         handshakes_per_source: section.count(&key::HANDSHAKES_PER_SOURCE, out),
         handshakes_total: section.count(&key::HANDSHAKES_TOTAL, out),
     };
-    if limits.flows_per_client > limits.flows_total {
+    if limits.flows_per_client > limits.flows_total && out.errors() == errors {
         out.error(
             &section.place_of(&key::FLOWS_PER_CLIENT),
             "`flows-per-client` is larger than `flows-total`",

@@ -1,0 +1,109 @@
+//! What is wrong with plain settings.
+
+use crate::{added, replaced};
+
+#[test]
+fn number_out_of_range() {
+    replaced(
+        "\n\n",
+        "\nmtu = 1279\n\n",
+        &[("error gateway.toml:6: `mtu` in [gateway] is out of range", "it may be 1280 to 9000")],
+    );
+    added(
+        "[proxy]\nconnect-timeout = \"0s\"\ntotal-memory = \"1MiB\"\nclient-memory = \"1MiB\"\n",
+        &[
+            ("error gateway.toml:12: `connect-timeout` in [proxy] is out of range", "it may be 1s to 1m"),
+            (
+                "error gateway.toml:13: `total-memory` in [proxy] is out of range",
+                "it may be 16MiB to 1024GiB",
+            ),
+        ],
+    );
+    added(
+        "[proxy]\nconnect-timeout = \"10\"\ntotal-memory = \"1GB\"\n",
+        &[
+            (
+                "error gateway.toml:12: `connect-timeout` in [proxy] cannot be `10`",
+                "write it like `connect-timeout = \"10s\"`",
+            ),
+            (
+                "error gateway.toml:13: `total-memory` in [proxy] cannot be `1GB`",
+                "write it like `total-memory = \"1GiB\"`",
+            ),
+        ],
+    );
+    added(
+        "[limits]\nflows-per-client = 2000\nflows-total = 1000\n",
+        &[(
+            "error gateway.toml:12: `flows-per-client` is larger than `flows-total`",
+            "raise `flows-total` or lower `flows-per-client`",
+        )],
+    );
+    added(
+        "[proxy]\nclient-memory = \"2GiB\"\n",
+        &[(
+            "error gateway.toml:12: `client-memory` is larger than `total-memory`",
+            "raise `total-memory` or lower `client-memory`",
+        )],
+    );
+}
+
+#[test]
+fn source_pool_that_cannot_be_used() {
+    added(
+        "[proxy]\nsource-pool = [\"192.168.10.30-192.168.10.20\", \"192.168.10.1-::1\", \"pool\", \"10.0.0.0/33\"]\n",
+        &[
+            (
+                "error gateway.toml:12: range `192.168.10.30-192.168.10.20` is reversed: write `192.168.10.20-192.168.10.30`",
+                "write it like `source-pool = [\"192.168.10.200-192.168.10.240\"]`",
+            ),
+            (
+                "error gateway.toml:12: range `192.168.10.1-::1` mixes IPv4 and IPv6",
+                "write it like `source-pool = [\"192.168.10.200-192.168.10.240\"]`",
+            ),
+            (
+                "error gateway.toml:12: `pool` is not an IP address",
+                "write it like `source-pool = [\"192.168.10.200-192.168.10.240\"]`",
+            ),
+            (
+                "error gateway.toml:12: `10.0.0.0/33` is not a range like 192.168.10.192/26",
+                "write it like `source-pool = [\"192.168.10.200-192.168.10.240\"]`",
+            ),
+        ],
+    );
+    added(
+        "[proxy]\nsource-pool = [\"192.168.10.20-192.168.10.30\", \"192.168.10.30\", \"10.99.0.0/24\"]\n",
+        &[
+            (
+                "error gateway.toml:12: source pool `10.99.0.0-10.99.0.255` overlaps tunnel range `10.99.0.0/16`",
+                "the pool holds this host's addresses on the recording network",
+            ),
+            (
+                "error gateway.toml:12: source pool `192.168.10.20-192.168.10.30` has the address `192.168.10.21` of server `rec01`",
+                "use addresses that belong to this host alone",
+            ),
+            (
+                "error gateway.toml:12: source pool `192.168.10.30-192.168.10.30` overlaps `192.168.10.20-192.168.10.30`",
+                "remove one of the two",
+            ),
+        ],
+    );
+    added(
+        "[proxy]\nsource-pool = \"fd00:10::/64\"\n",
+        &[(
+            "error gateway.toml:12: `source-pool` has too many addresses",
+            "at most 65536: every one must be this host's own",
+        )],
+    );
+}
+
+#[test]
+fn admin_beyond_loopback() {
+    added(
+        "[admin]\nlisten = \"0.0.0.0:9586\"\n",
+        &[(
+            "warning gateway.toml:12: `0.0.0.0:9586` is not a loopback address: anyone who reaches it sees the gateway's health",
+            "use 127.0.0.1:9586, or make sure that only a management network reaches it",
+        )],
+    );
+}
