@@ -32,10 +32,20 @@ pub fn write_private(path: &Path, content: &[u8], existing: Existing) -> io::Res
     let temporary = Temporary::create(directory, content)?;
     match existing {
         Existing::Replace => fs::rename(&temporary.0, path)?,
-        // Unlike a rename, a link fails when the name is taken, without a moment in between.
-        Existing::Keep => fs::hard_link(&temporary.0, path)?,
+        Existing::Keep => take_free_name(&temporary.0, path)?,
     }
     File::open(directory)?.sync_all()
+}
+
+/// Unlike a rename, a link fails when the name is taken, without a moment in between. File systems without links
+/// (a USB stick) have that moment.
+fn take_free_name(temporary: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(temporary, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if fs::symlink_metadata(path).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(temporary, path),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// A synced file under a random name, removed when dropped (unless it was renamed).

@@ -214,7 +214,7 @@ mod tests {
     fn the_fingerprint_is_stable_and_says_nothing_about_the_key() {
         let public: PublicKey = PUBLIC.parse().unwrap();
 
-        assert_eq!(public.fingerprint().to_string(), "7d8aaab6f60bfd4a");
+        assert_eq!(public.fingerprint().to_string(), "300c9c9603b92a4b");
     }
 
     #[test]

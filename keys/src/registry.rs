@@ -123,4 +123,10 @@ impl Registry {
     pub async fn change(&self, actor: &crate::Actor) -> Result<Change, RegistryError> {
         Change::begin(&self.db, actor).await
     }
+
+    /// Waits until every connection is closed; `vmsgate.db` is then complete without the files beside it, unless
+    /// another process has it open.
+    pub async fn close(self) {
+        self.db.close().await;
+    }
 }

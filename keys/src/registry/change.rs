@@ -46,7 +46,7 @@ impl Change {
         let mut tx = db.begin_write().await?;
         let sql = "UPDATE registry_revision SET revision = revision + 1 WHERE id = 1 RETURNING revision";
         let revision = sqlx::query_scalar(sql).fetch_one(&mut *tx).await.map_err(|e| db.explain(e))?;
-        let now = Timestamp::now();
+        let now = whole_millis(Timestamp::now());
         Ok(Self {
             db: db.clone(),
             tx,
@@ -119,7 +119,7 @@ impl Change {
             role: new.role,
             state: ClientState::Active,
             reason: None,
-            expires: new.expires,
+            expires: new.expires.map(whole_millis),
             created: self.now,
             addresses: Vec::new(),
             keys: vec![key],
@@ -169,6 +169,7 @@ impl Change {
         name: &str,
         expires: Option<Timestamp>,
     ) -> Result<Applied, RegistryError> {
+        let expires = expires.map(whole_millis);
         self.update(name, "client.expire", |client| client.expires = expires).await
     }
 
@@ -251,6 +252,11 @@ impl Change {
         self.records.push(Record::new(self.now.into(), event));
         Ok(())
     }
+}
+
+/// What the database keeps of a time, so that a record says exactly what was stored.
+fn whole_millis(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 async fn insert_client(

@@ -1,5 +1,6 @@
 //! What every command starts from: the printer, and the installation that it works on.
 
+use tokio::sync::OnceCell;
 use vmsgate_cli::{CliError, Printer, args::InstallationArgs};
 use vmsgate_config::Config;
 use vmsgate_keys::{
@@ -14,9 +15,14 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Context {
     pub printer: Printer,
     pub installation: InstallationArgs,
+    registry: OnceCell<Registry>,
 }
 
 impl Context {
+    pub fn new(printer: Printer, installation: InstallationArgs) -> Self {
+        Self { printer, installation, registry: OnceCell::new() }
+    }
+
     /// The configuration. Only a file that was named (by flag or environment) has to exist.
     pub fn config(&self) -> Result<Option<Config>, CliError> {
         let path = self.installation.config_path();
@@ -40,12 +46,20 @@ impl Context {
         Ok(DataDir::new(self.installation.data_dir(configured.as_deref())))
     }
 
-    pub async fn registry(&self) -> Result<Registry, CliError> {
-        Registry::open(&self.data_dir()?.database()).await.map_err(registry_error)
+    pub async fn registry(&self) -> Result<&Registry, CliError> {
+        let path = self.data_dir()?.database();
+        self.registry.get_or_try_init(|| Registry::open(&path)).await.map_err(registry_error)
+    }
+
+    /// Ends the command in order, also after an error.
+    pub async fn close(self) {
+        if let Some(registry) = self.registry.into_inner() {
+            registry.close().await;
+        }
     }
 
     /// The registry together with what the configuration, or else `init`, says about the gateway.
-    pub async fn site(&self) -> Result<(Registry, Site), CliError> {
+    pub async fn site(&self) -> Result<(&Registry, Site), CliError> {
         let registry = self.registry().await?;
         let settings = registry.settings().await.map_err(registry_error)?;
         Ok((registry, Site::new(settings, self.config()?)?))

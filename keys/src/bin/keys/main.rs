@@ -24,9 +24,13 @@ fn main() -> ExitCode {
     run_main(|| {
         let cli = Cli::parse();
         logging::init(&cli.output, Verbosity::Warnings);
-        let context = Context { printer: Printer::new(&cli.output), installation: cli.installation };
+        let context = Context::new(Printer::new(&cli.output), cli.installation);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.or_unexpected("cannot start the runtime")?.block_on(execute(&context, cli.command))
+        runtime.or_unexpected("cannot start the runtime")?.block_on(async {
+            let result = execute(&context, cli.command).await;
+            context.close().await;
+            result
+        })
     })
 }
 

@@ -30,7 +30,7 @@ pub async fn run(context: &Context, args: AddArgs) -> Result<(), CliError> {
     if let Some(out) = args.out.as_deref().filter(|out| out.exists()) {
         return Err(file_exists(out));
     }
-    let gateway = GatewayFacts::of(&registry, &site).await?;
+    let gateway = GatewayFacts::of(registry, &site).await?;
     let master = context.master_key()?;
 
     let private_key = if args.public_key.is_some() { None } else { Some(PrivateKey::generate()) };
@@ -127,7 +127,7 @@ fn show(
         return printer.json(SCHEMA_VERSION, &Report { client, profile_file: out, profile: text });
     }
     if qr {
-        printer.raw(qr_code(&profile.to_bare_conf())?.as_bytes())?;
+        printer.raw(qr_code(&profile.to_bare_conf(), printer.is_terminal())?.as_bytes())?;
     } else if out.is_none() {
         printer.raw(conf)?;
     }
@@ -154,10 +154,13 @@ fn file_exists(out: &Path) -> CliError {
         .hint("nothing was changed; name a new file with --out")
 }
 
-/// For dark and light terminals alike: the quiet zone around the code is drawn too.
-fn qr_code(conf: &str) -> io::Result<Zeroizing<String>> {
+/// Dark on light even where the terminal is light on dark: most phones do not read the inverse.
+fn qr_code(conf: &str, terminal: bool) -> io::Result<Zeroizing<String>> {
+    const BLACK_ON_WHITE: &str = "\u{1b}[30;107m";
+    const DEFAULT: &str = "\u{1b}[0m";
     let code = QrCode::with_error_correction_level(conf, EcLevel::L).map_err(io::Error::other)?;
-    let mut text = code.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
-    text.push('\n');
-    Ok(Zeroizing::new(text))
+    let picture = code.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
+    let picture = Zeroizing::new(picture);
+    let (before, after) = if terminal { (BLACK_ON_WHITE, DEFAULT) } else { ("", "") };
+    Ok(Zeroizing::new(picture.lines().map(|line| format!("{before}{line}{after}\n")).collect()))
 }

@@ -16,13 +16,13 @@ use crate::{
 pub async fn suspend(context: &Context, args: SuspendArgs) -> Result<(), CliError> {
     let registry = context.registry().await?;
     let applied =
-        change_client(&registry, async |change| change.suspend(&args.name, args.reason).await).await?;
+        change_client(registry, async |change| change.suspend(&args.name, args.reason).await).await?;
     report(context, &applied, "suspended")
 }
 
 pub async fn resume(context: &Context, name: &str) -> Result<(), CliError> {
     let registry = context.registry().await?;
-    let applied = change_client(&registry, async |change| change.resume(name).await).await?;
+    let applied = change_client(registry, async |change| change.resume(name).await).await?;
     report(context, &applied, "active")
 }
 
@@ -33,7 +33,7 @@ pub async fn revoke(context: &Context, args: RevokeArgs) -> Result<(), CliError>
         confirm(&format!("Revoke `{}` of {} for good?", client.name, client.operator))?;
     }
     let applied =
-        change_client(&registry, async |change| change.revoke(&args.name, args.reason).await).await?;
+        change_client(registry, async |change| change.revoke(&args.name, args.reason).await).await?;
     report(context, &applied, "revoked")
 }
 
@@ -43,7 +43,7 @@ pub async fn expire(context: &Context, name: &str, when: Expiry) -> Result<(), C
         Expiry::At(time) => Some(time.after(Timestamp::now())),
     };
     let registry = context.registry().await?;
-    let applied = change_client(&registry, async |change| change.set_expiry(name, expires).await).await?;
+    let applied = change_client(registry, async |change| change.set_expiry(name, expires).await).await?;
     let word = match expires {
         None => "without an end".to_owned(),
         Some(_) => format!("limited to {}", expiry(&applied.client)),

@@ -41,6 +41,7 @@ pub async fn run(context: &Context, args: &InitArgs) -> Result<(), CliError> {
         let hint = error.hint();
         CliError::user(error).hint(hint)
     })?;
+    made.registry.close().await;
     report(context, &data, starter.as_deref(), &settings, made.identity.public_key)
 }
 
