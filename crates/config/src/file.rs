@@ -6,6 +6,7 @@
 pub(crate) mod diagnostics;
 pub(crate) mod document;
 pub(crate) mod environment;
+pub(crate) mod keys;
 pub(crate) mod schema;
 pub(crate) mod section;
 pub(crate) mod units;

@@ -3,7 +3,8 @@
 use crate::catalogue::sources::SOURCES;
 use crate::catalogue::{BUILT_IN_ROLES, BuiltInService, Encryption, NEVER_EXPOSE, services};
 use crate::file::environment::variable_name;
-use crate::file::schema::{Absent, Key, SECTIONS, Section, Shape};
+use crate::file::keys::SECTIONS;
+use crate::file::schema::{Absent, Key, Section, Shape};
 use crate::ports::ProtocolPorts;
 
 /// The text of `docs/configuration.md`.

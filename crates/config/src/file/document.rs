@@ -9,7 +9,8 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::diagnostics::{At, Diagnostics, Place};
 use super::environment::{Environment, variable_name};
-use super::schema::{self, Key, SECTIONS, Section, Shape};
+use super::keys::{self, SECTIONS};
+use super::schema::{Key, Section, Shape};
 use super::section::{SectionValues, Value};
 use crate::names::{is_name, nearest};
 
@@ -58,16 +59,16 @@ impl Document {
             values
         };
         let [gateway, proxy, limits, audit, admin, dns] = [
-            &schema::gateway::SECTION,
-            &schema::proxy::SECTION,
-            &schema::limits::SECTION,
-            &schema::audit::SECTION,
-            &schema::admin::SECTION,
-            &schema::dns::SECTION,
+            &keys::gateway::SECTION,
+            &keys::proxy::SECTION,
+            &keys::limits::SECTION,
+            &keys::audit::SECTION,
+            &keys::admin::SECTION,
+            &keys::dns::SECTION,
         ]
         .map(&mut once);
         let (services, roles) =
-            reader.named.into_iter().partition(|(_, values)| values.is_of(&schema::service::SECTION));
+            reader.named.into_iter().partition(|(_, values)| values.is_of(&keys::service::SECTION));
         Some(Self {
             gateway,
             servers: reader.repeated,
@@ -161,7 +162,7 @@ impl Reader<'_> {
         let is_section = value.is_table()
             || value.as_array().is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()));
         if !is_section {
-            let keys = schema::gateway::SECTION.keys;
+            let keys = keys::gateway::SECTION.keys;
             let hint = match keys.iter().find(|key| key.name == name) {
                 Some(_) => format!("move `{name}` below `[gateway]`"),
                 None => "every key belongs below a section such as `[gateway]`".to_owned(),

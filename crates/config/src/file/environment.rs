@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::diagnostics::{Diagnostics, Place};
-use super::schema::{SECTIONS, Shape};
+use super::keys::SECTIONS;
+use super::schema::Shape;
 use crate::names::nearest;
 
 const PREFIX: &str = "VMSGATE_";

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::address::{Endpoint, IpRange};
 use crate::file::diagnostics::{At, Diagnostics};
 use crate::file::document::NAME_HINT;
-use crate::file::schema::gateway as key;
+use crate::file::keys::gateway as key;
 use crate::file::section::SectionValues;
 use crate::names::is_name;
 use crate::resolved::{Egress, Gateway, OnDenied};

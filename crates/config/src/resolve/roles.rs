@@ -7,7 +7,7 @@ use super::servers::{WrittenServer, unknown_service_hint};
 use super::services::KnownService;
 use crate::catalogue::BUILT_IN_ROLES;
 use crate::file::diagnostics::{At, Diagnostics, Place};
-use crate::file::schema::role as key;
+use crate::file::keys::role as key;
 use crate::file::section::SectionValues;
 use crate::names::glob_matches;
 use crate::resolved::{Permission, Role};

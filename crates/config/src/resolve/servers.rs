@@ -7,7 +7,7 @@ use super::services::KnownService;
 use crate::catalogue::{Encryption, NEVER_EXPOSE};
 use crate::file::diagnostics::{At, Diagnostics, Place};
 use crate::file::document::NAME_HINT;
-use crate::file::schema::{exposure, server as key};
+use crate::file::keys::{exposure, server as key};
 use crate::file::section::SectionValues;
 use crate::names::{is_host_name, is_name, nearest};
 use crate::ports::ProtocolPorts;

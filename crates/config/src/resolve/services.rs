@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::catalogue::{self, Encryption, NEVER_EXPOSE};
 use crate::file::diagnostics::{At, Diagnostics, Place};
-use crate::file::schema::service as key;
+use crate::file::keys::service as key;
 use crate::file::section::SectionValues;
 use crate::ports::{PortRange, Protocol, ProtocolPorts};
 use crate::resolved::{Exposure, Service};

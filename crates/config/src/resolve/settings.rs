@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::address::IpRange;
 use crate::file::diagnostics::{At, Diagnostics};
-use crate::file::schema;
+use crate::file::keys;
 use crate::file::section::SectionValues;
 use crate::names::is_host_name;
 use crate::resolved::{Admin, Audit, Dns, Limits, Proxy};
@@ -17,7 +17,7 @@ pub(super) struct WrittenProxy {
 }
 
 pub(super) fn proxy(section: &SectionValues, out: &mut Diagnostics) -> WrittenProxy {
-    use schema::proxy as key;
+    use keys::proxy as key;
     let source_pool = section.parsed(&key::SOURCE_POOL, str::parse::<IpRange>, out);
     let size = source_pool.iter().fold(0_u128, |size, range| size.saturating_add(range.value.size()));
     if key::SOURCE_POOL.range.is_some_and(|(_, most)| size > u128::from(most)) {
@@ -59,7 +59,7 @@ impl WrittenProxy {
 }
 
 pub(super) fn limits(section: &SectionValues, out: &mut Diagnostics) -> Limits {
-    use schema::limits as key;
+    use keys::limits as key;
     let errors = out.errors();
     let limits = Limits {
         flows_per_client: section.count(&key::FLOWS_PER_CLIENT, out),
@@ -78,11 +78,11 @@ pub(super) fn limits(section: &SectionValues, out: &mut Diagnostics) -> Limits {
 }
 
 pub(super) fn audit(section: &SectionValues, out: &mut Diagnostics) -> Audit {
-    Audit { queue: section.count(&schema::audit::QUEUE, out) }
+    Audit { queue: section.count(&keys::audit::QUEUE, out) }
 }
 
 pub(super) fn admin(section: &SectionValues, out: &mut Diagnostics) -> Admin {
-    let key = &schema::admin::LISTEN;
+    let key = &keys::admin::LISTEN;
     let listen = section.parsed(key, socket_address, out).into_iter().next();
     if let Some(listen) = listen.as_ref().filter(|listen| !listen.value.ip().is_loopback()) {
         out.warning(
@@ -99,7 +99,7 @@ pub(super) fn admin(section: &SectionValues, out: &mut Diagnostics) -> Admin {
 }
 
 pub(super) fn dns(section: &SectionValues, out: &mut Diagnostics) -> Dns {
-    use schema::dns as key;
+    use keys::dns as key;
     let suffix = section.text(&key::SUFFIX, out).map(|suffix| {
         let name = suffix.value.trim_matches('.').to_ascii_lowercase();
         if !is_host_name(&name) {

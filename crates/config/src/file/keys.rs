@@ -1,0 +1,208 @@
+//! The table of every section and key: what reading, the environment and `docs/configuration.md` follow.
+
+use super::schema::Absent::{Default, Nothing, Required};
+use super::schema::{Key, Kind, Section, Shape};
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Makes a module of [`Key`] constants and the [`Section`] that lists them all. A row is: constant, key, kind,
+/// range, what holds when it is absent, example; meaning.
+macro_rules! section {
+    (
+        $module:ident, $section:literal, $shape:ident, $about:literal;
+        $($constant:ident, $key:literal, $kind:ident, $range:expr, $absent:expr, $example:literal, $meaning:literal;)+
+    ) => {
+        pub(crate) mod $module {
+            use super::*;
+
+            $(pub(crate) const $constant: Key = Key {
+                name: $key,
+                kind: Kind::$kind,
+                range: $range,
+                absent: $absent,
+                example: $example,
+                meaning: $meaning,
+            };)+
+
+            pub(crate) const SECTION: Section = Section {
+                name: $section,
+                shape: Shape::$shape,
+                meaning: $about,
+                keys: &[$($constant),+],
+            };
+        }
+    };
+}
+
+section! {
+    gateway, "gateway", Once,
+        "The gateway itself.";
+
+    NAME, "name", Name, None, Required, "\"gw-1\"",
+        "The gateway in records, and the name of its audit chain: give every gateway its own, and keep \
+         it.";
+    LISTEN, "listen", SocketAddresses, None, Default("0.0.0.0:51820"), "\"0.0.0.0:51820\"",
+        "UDP addresses for tunnels; the only ports the internet needs to reach. `[::]:51820` takes IPv6 \
+         and IPv4.";
+    ENDPOINT, "endpoint", Endpoints, None, Required, "\"vpn.example.org:51820\"",
+        "Where clients connect to, as written into profiles, in order of preference; a list for several \
+         gateways.";
+    TUNNEL, "tunnel", Networks, None, Required, "[\"10.99.0.0/16\", \"fd00:99::/64\"]",
+        "Where client addresses come from: one IPv4 range, one IPv6 range, or one of each. The first host \
+         address of a range is the gateway's own. Ranges that no site uses, so that no client's home \
+         network collides.";
+    DATA, "data", Path, None, Default("/var/lib/vmsgate"), "\"/var/lib/vmsgate\"",
+        "Directory of `vmsgate.db` (registry and audit log, SQLite), `keystore` and `control.sock`. \
+         `--data` and `VMSGATE_DATA` win over it.";
+    EGRESS, "egress", Choice, None, Default("proxy"), "\"proxy\"",
+        "How allowed packets reach the servers. `proxy`: ordinary sockets, no privileges.";
+    MTU, "mtu", Count, Some((1280, 9000)), Default("1420"), "1420",
+        "Largest IP packet inside the tunnel, in bytes; it goes into profiles. 1420 fits a 1500-byte path \
+         over IPv6. IPv6 needs 1280 (RFC 8200); 9000 is a jumbo frame. Lower it to 1280 if pages load and \
+         video stalls.";
+    ON_DENIED, "on-denied", Choice, None, Default("reject"), "\"reject\"",
+        "What a client sees of a refused attempt. `reject`: an error at once. `drop`: silence.";
+}
+
+section! {
+    server, "server", Repeated,
+        "A machine of the recording network, once per machine. Nothing else there is reachable.";
+
+    NAME, "name", Name, None, Required, "\"rec01\"",
+        "The server in rules and records. Also a DNS name inside the tunnel, if it can be one.";
+    ADDRESS, "address", Addresses, None, Required, "\"192.168.10.21\"",
+        "Its addresses on the recording network.";
+    HOSTNAMES, "hostnames", HostNames, None, Nothing, "[\"rec01.vms.local\"]",
+        "The names that the VMS uses for it, short and full: clients dial the names that the management \
+         server hands out. Answered by the gateway's DNS to clients whose role reaches the server.";
+    SERVICES, "services", Names, None, Nothing, "[\"recording-server\"]",
+        "What it runs, from the catalogue below or a `[service.NAME]`.";
+    EXPOSE_ANYWAY, "expose-anyway", Exposures, None, Nothing, "[{ port = \"tcp/1433\", reason = \"…\" }]",
+        "Ports of the never-expose list that roles may open on this server all the same, each with the \
+         reason. A port may be a range: `tcp/50000-50010`.";
+}
+
+section! {
+    exposure, "expose-anyway", Repeated,
+        "An exception from the never-expose list.";
+
+    PORT, "port", Ports, None, Required, "\"tcp/1433\"",
+        "The port.";
+    REASON, "reason", Text, None, Required, "\"…\"",
+        "Why.";
+}
+
+section! {
+    service, "service", Named,
+        "A service of the site's own. One with the name of a built-in service takes its place everywhere.";
+
+    TCP, "tcp", Ports, None, Nothing, "[554, \"8000-8010\"]",
+        "TCP ports.";
+    UDP, "udp", Ports, None, Nothing, "[554, \"8000-8010\"]",
+        "UDP ports.";
+    DESCRIPTION, "description", Text, None, Nothing, "\"Door station\"",
+        "For people.";
+}
+
+section! {
+    role, "role", Named,
+        "What a client may reach. A role with the name of a built-in role takes its place.";
+
+    ALLOW, "allow", Rules, None, Required, "[\"rec*:recording-server\"]",
+        "What the role reaches. In the pattern `*` is any text and `?` any one character; as the service, \
+         `*` is every service that the server runs. Only services that the server lists are ever opened.";
+    DESCRIPTION, "description", Text, None, Nothing, "\"Night shift\"",
+        "For people.";
+    ICMP, "icmp", Flag, None, Default("true"), "true",
+        "Whether the role may ping the servers that it reaches.";
+}
+
+section! {
+    proxy, "proxy", Once,
+        "How allowed flows are carried to the servers.";
+
+    CONNECT_TIMEOUT, "connect-timeout", Duration, Some((1, MINUTE)), Default("10s"), "\"10s\"",
+        "How long a server may take to answer a connection attempt before the client is told that it does \
+         not.";
+    SOURCE_POOL, "source-pool", AddressRanges, Some((1, 65_536)), Nothing, "[\"192.168.10.200-192.168.10.240\"]",
+        "Addresses of this host on the recording network. Each client leaves from its own, so that the \
+         VMS's own log tells users apart. At most 65536 in all. Not written: the host chooses, the same \
+         for everyone.";
+    IDLE_TCP_ESTABLISHED, "idle-tcp-established", Duration, Some((MINUTE, 7 * DAY)), Default("12h"), "\"12h\"",
+        "How long an established TCP flow may be silent. Hours: a camera that streams on motion only is \
+         quiet for long.";
+    IDLE_TCP_HALF_OPEN, "idle-tcp-half-open", Duration, Some((5, HOUR)), Default("1m"), "\"1m\"",
+        "How long a TCP flow that is opening or closing may be silent.";
+    IDLE_UDP, "idle-udp", Duration, Some((5, HOUR)), Default("2m"), "\"2m\"",
+        "How long a UDP flow may be silent.";
+    IDLE_ICMP, "idle-icmp", Duration, Some((1, 10 * MINUTE)), Default("30s"), "\"30s\"",
+        "How long an ICMP echo flow may be silent.";
+    CLIENT_MEMORY, "client-memory", Size, Some((MIB, 64 * GIB)), Default("256MiB"), "\"256MiB\"",
+        "Buffer memory that the TCP flows of one client may reserve. A flow reserves up to 4 MiB per \
+         direction, less as this or the total fills, down to 64 KiB; then new flows of the client are \
+         refused.";
+    TOTAL_MEMORY, "total-memory", Size, Some((16 * MIB, 1024 * GIB)), Default("1GiB"), "\"1GiB\"",
+        "Buffer memory that all TCP flows together may reserve. **Keep it below the memory limit of the \
+         container**; memory that nothing was sent through is reserved, not used.";
+}
+
+section! {
+    limits, "limits", Once,
+        "Bounds that keep one client, or the internet, from using up the gateway.";
+
+    FLOWS_PER_CLIENT, "flows-per-client", Count, Some((16, 65_536)), Default("1024"), "1024",
+        "Live flows of one client. A wall of 16 cameras with audio is some tens. At the limit the flow that \
+         was idle longest gives way.";
+    FLOWS_TOTAL, "flows-total", Count, Some((16, 1_048_576)), Default("65536"), "65536",
+        "Live flows in all. The proxy holds one socket per flow: the open-files limit must allow as many.";
+    HANDSHAKES_PER_SOURCE, "handshakes-per-source", Count, Some((1, 1000)), Default("5"), "5",
+        "Handshakes per second from one source (an IPv4 address or an IPv6 /64) before it must prove its \
+         address with a cookie. Raise it if many clients share one address.";
+    HANDSHAKES_TOTAL, "handshakes-total", Count, Some((10, 100_000)), Default("1000"), "1000",
+        "Handshakes per second in all before every source must prove its address.";
+}
+
+section! {
+    audit, "audit", Once,
+        "The audit log.";
+
+    QUEUE, "queue", Count, Some((1024, 1_048_576)), Default("65536"), "65536",
+        "Audit records that may wait to be written. From three quarters of it on, new flows are refused; \
+         records are never dropped.";
+}
+
+section! {
+    admin, "admin", Once,
+        "Health for the platform that runs the gateway.";
+
+    LISTEN, "listen", SocketAddress, None, Default("127.0.0.1:9586"), "\"127.0.0.1:9586\"",
+        "TCP address of `/healthz` and `/readyz`. **They ask for no password**: keep it on loopback or a \
+         management network.";
+}
+
+section! {
+    dns, "dns", Once,
+        "Names inside the tunnel. Only the names of servers that the client's role reaches are answered.";
+
+    SUFFIX, "suffix", HostName, None, Nothing, "\"vms.local\"",
+        "The site's domain: single-label server names are also answered with it appended.";
+    TTL, "ttl", Duration, Some((1, DAY)), Default("1m"), "\"1m\"",
+        "How long clients may remember an answer.";
+}
+
+/// Every section, in the order of the documentation.
+pub(crate) const SECTIONS: &[Section] = &[
+    gateway::SECTION,
+    server::SECTION,
+    service::SECTION,
+    role::SECTION,
+    proxy::SECTION,
+    limits::SECTION,
+    audit::SECTION,
+    admin::SECTION,
+    dns::SECTION,
+];
