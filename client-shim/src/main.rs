@@ -1,1 +1,35 @@
-fn main() {}
+//! `vmsgate-shim`: parse, run a command, exit.
+
+#![allow(unreachable_pub, reason = "a binary has no outside: `pub` means for the other modules")]
+
+mod cli;
+mod commands;
+mod instance;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use vmsgate_cli::logging::{self, Verbosity};
+use vmsgate_cli::{CliError, Exit, Printer, run_main};
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run_main(|| run(cli))
+}
+
+fn run(cli: Cli) -> Result<Exit, CliError> {
+    let printer = Printer::new(&cli.output);
+    match cli.command {
+        Command::Up(args) => commands::up::execute(&args, &cli.output, &printer),
+        Command::Status(args) => {
+            logging::init(&cli.output, Verbosity::Warnings);
+            commands::status::execute(&args, &printer)
+        }
+        Command::Hosts(args) => {
+            logging::init(&cli.output, Verbosity::Warnings);
+            commands::hosts::execute(&args, &printer)
+        }
+    }
+}

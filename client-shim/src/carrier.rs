@@ -1,0 +1,129 @@
+//! Carries a program's connection into the site: dials the server through the tunnel, then joins both.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use vmsgate_pump::{PumpEnd, Traffic, pump};
+
+use crate::loopback::Target;
+use crate::tunnel::{Connections, DialError};
+
+/// A connection that did not come about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub time: Timestamp,
+    /// The server's address and port.
+    pub to: String,
+    pub reason: String,
+}
+
+/// What is known about the connections carried so far.
+#[derive(Debug, Default)]
+pub struct Tally {
+    open: Cell<usize>,
+    last_failure: RefCell<Option<Failure>>,
+}
+
+/// Opens connections for listeners. Clones share their tally.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    connections: Connections,
+    tally: Rc<Tally>,
+    stop: watch::Receiver<bool>,
+    /// Closed when the last connection has ended; nothing is ever sent.
+    _alive: mpsc::Sender<()>,
+}
+
+impl Tally {
+    /// Connections of programs that are open now.
+    pub fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.last_failure.borrow().clone()
+    }
+}
+
+impl Carrier {
+    /// Connections end when `stop` becomes true; `alive` is dropped with the last of them.
+    pub fn new(connections: Connections, stop: watch::Receiver<bool>, alive: mpsc::Sender<()>) -> Self {
+        Self { connections, tally: Rc::default(), stop, _alive: alive }
+    }
+
+    pub fn tally(&self) -> Rc<Tally> {
+        self.tally.clone()
+    }
+
+    /// Carries one connection until it ends. What fails on the way ends the program's connection with a reset, as it
+    /// would see it without a gateway.
+    pub async fn carry(mut self, socket: TcpStream, target: Target) {
+        let _open = Open::new(&self.tally);
+        let waiting = Waiting(Some(socket));
+        tokio::select! {
+            _ = self.stop.wait_for(|stop| *stop) => {}
+            () = carry(&self.connections, &self.tally, waiting, &target) => {}
+        }
+    }
+}
+
+async fn carry(connections: &Connections, tally: &Tally, waiting: Waiting, target: &Target) {
+    match connections.dial(&target.remotes).await {
+        Ok(stream) => {
+            let Some(socket) = waiting.into_socket() else { return };
+            let end = pump(stream, socket, &Traffic::default()).await;
+            if end != PumpEnd::Closed {
+                tracing::debug!(?end, to = ?target.remotes, "a connection broke");
+            }
+        }
+        Err(error) => {
+            tracing::debug!(%error, to = ?target.remotes, "no connection");
+            tally.note(error, target);
+        }
+    }
+}
+
+impl Tally {
+    fn note(&self, error: DialError, target: &Target) {
+        let to = target.remotes.last().map(ToString::to_string).unwrap_or_default();
+        let failure = Failure { time: Timestamp::now(), to, reason: error.to_string() };
+        *self.last_failure.borrow_mut() = Some(failure);
+    }
+}
+
+/// Counts a connection while it lives.
+struct Open<'t>(&'t Cell<usize>);
+
+impl<'t> Open<'t> {
+    fn new(tally: &'t Tally) -> Self {
+        tally.open.set(tally.open.get() + 1);
+        Self(&tally.open)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// A program's socket whose server is still being dialled: reset if that comes to nothing.
+struct Waiting(Option<TcpStream>);
+
+impl Waiting {
+    fn into_socket(mut self) -> Option<TcpStream> {
+        self.0.take()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            let _ = socket.set_zero_linger();
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The command line: types only. What a command does is in the file of its name under `commands/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use vmsgate_cli::EXIT_STATUS_HELP;
+use vmsgate_cli::args::OutputArgs;
+use vmsgate_shim::Forward;
+
+/// Reach a video management system through its Vmsgate gateway
+///
+/// Needs no administrator rights: it changes no route and no network interface, and gives each server of the site a
+/// loopback address of its own on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "vmsgate-shim", version, propagate_version = true, after_long_help = EXIT_STATUS_HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    pub output: OutputArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Connect, and stay connected until Ctrl-C
+    ///
+    /// Asks the gateway which servers the profile's role may reach, and listens for them on loopback addresses, each
+    /// with the server's own ports. Survives restarts of the gateway, changes of network, and sleep.
+    #[command(after_long_help = after_help!("\
+  vmsgate-shim up alice.conf
+  vmsgate-shim up alice.conf --forward 8443=mgmt:443
+  vmsgate-shim up alice.conf --forward 127.0.0.2:7563=rec01:7563 --forward '[::1]:80=mgmt:80'"))]
+    Up(UpArgs),
+
+    /// Show the running shim: connection, servers, ports
+    ///
+    /// Exit status 0 if it is connected, 1 if it is not or does not run.
+    #[command(after_long_help = after_help!("\
+  vmsgate-shim status
+  vmsgate-shim status alice --json"))]
+    Status(InstanceArgs),
+
+    /// Print the lines that make programs find the servers by name
+    ///
+    /// A block for the hosts file of this machine (/etc/hosts), between two marks. The addresses stay the same in
+    /// every run, so it has to be put there once.
+    #[command(after_long_help = after_help!("\
+  vmsgate-shim hosts
+  vmsgate-shim hosts | sudo tee -a /etc/hosts"))]
+    Hosts(InstanceArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// The WireGuard .conf file that your administrator gave you
+    pub profile: PathBuf,
+
+    /// How programs reach the servers
+    #[arg(long, value_enum, default_value_t = Mode::Loopback)]
+    pub mode: Mode,
+
+    /// Listen on PORT of ADDR [default: 127.0.0.1] for HOST:PORT of the site; may be given several times
+    ///
+    /// HOST is a server's name, one of its host names, or an address; IPv6 in brackets.
+    #[arg(long = "forward", value_name = "[ADDR:]PORT=HOST:PORT")]
+    pub forwards: Vec<Forward>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Each server has a loopback address of its own, with its own ports
+    Loopback,
+}
+
+#[derive(Debug, Args)]
+pub struct InstanceArgs {
+    /// The profile it was started with, if several run: the file, or its name without `.conf`
+    pub profile: Option<PathBuf>,
+}
+
+/// The end of a command's long help: examples, then what the exit status means.
+macro_rules! after_help {
+    ($examples:expr) => {
+        format!("Examples:\n{}\n\n{EXIT_STATUS_HELP}", $examples)
+    };
+}
+use after_help;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_help_with_examples_and_exit_status() {
+        let mut cli = Cli::command();
+        cli.build();
+        for command in cli.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Examples:\n  vmsgate-shim "), "{help}");
+            assert!(help.contains("Exit status:\n  0  done"), "{help}");
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_bad_forward_is_refused_with_its_reason() {
+        let error = Cli::try_parse_from(["vmsgate-shim", "up", "a.conf", "--forward", "0.0.0.0:80=mgmt:80"]);
+        assert!(error.unwrap_err().to_string().contains("0.0.0.0 is not a loopback address"));
+    }
+}

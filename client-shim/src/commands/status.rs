@@ -1,0 +1,77 @@
+//! `vmsgate-shim status`
+
+use vmsgate_cli::{CliError, Exit, Printer, human};
+use vmsgate_shim::Report;
+use vmsgate_shim::report::SCHEMA_VERSION;
+use vmsgate_shim::tunnel::LinkState;
+
+use crate::cli::InstanceArgs;
+use crate::commands::tables;
+use crate::instance::{self, InstanceError};
+
+pub fn execute(args: &InstanceArgs, printer: &Printer) -> Result<Exit, CliError> {
+    let report = ask(args)?;
+    if printer.is_json() {
+        printer.json(SCHEMA_VERSION, &report)?;
+    } else {
+        print(&report, printer)?;
+    }
+    Ok(if report.is_connected() { Exit::Done } else { Exit::No })
+}
+
+/// Asks the running shim; shared with the other commands that do.
+pub fn ask(args: &InstanceArgs) -> Result<Report, CliError> {
+    let hint = |error: &InstanceError| match error {
+        InstanceError::NoneRuns | InstanceError::NotRunning(_) => "start one: vmsgate-shim up PROFILE",
+        InstanceError::Several(_) => "name one of them",
+        InstanceError::AlreadyUp(_)
+        | InstanceError::NotPrivate(_)
+        | InstanceError::Unusable { .. }
+        | InstanceError::NoAnswer(_)
+        | InstanceError::OtherVersion => "end the running shim and start it again",
+    };
+    instance::ask(args.profile.as_deref()).map_err(|error| {
+        let hint = hint(&error);
+        CliError::user(error).hint(hint)
+    })
+}
+
+fn print(report: &Report, printer: &Printer) -> Result<(), CliError> {
+    let field =
+        |name: &str, value: String| printer.line(format_args!("{name:<13}{}", human::printable(&value)));
+    let state = match report.state {
+        LinkState::Connecting => "connecting",
+        LinkState::Connected => "connected",
+        LinkState::NoAnswer => "no answer",
+    };
+    field("state", format!("{state} since {}", human::time(report.since)))?;
+    if let Some(trouble) = &report.trouble {
+        field("trouble", trouble.clone())?;
+    }
+    field("profile", report.profile.clone())?;
+    if let Some(endpoint) = report.endpoint {
+        field("endpoint", endpoint.to_string())?;
+    }
+    if let Some(site) = &report.site {
+        field("gateway", site.gateway.clone())?;
+        field("client", format!("{} of {}, role {}", site.client, site.operator, site.role))?;
+        if let Some(expires) = site.expires {
+            field("expires", human::time(expires))?;
+        }
+    }
+    if let Some(age) = report.handshake_age_ms {
+        field("handshake", format!("{} ago", human::duration(std::time::Duration::from_millis(age))))?;
+    }
+    if let Some(time) = report.round_trip_ms {
+        field("round trip", format!("{time} ms"))?;
+    }
+    let (received, sent) = (human::bytes(report.bytes_received), human::bytes(report.bytes_sent));
+    field("traffic", format!("{received} received, {sent} sent"))?;
+    field("connections", report.open_connections.to_string())?;
+    if let Some(failure) = &report.last_failure {
+        field("last failure", format!("{} {}: {}", human::time(failure.time), failure.to, failure.reason))?;
+    }
+    printer.line("")?;
+    tables::print(report, printer)?;
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! `vmsgate-shim up`
+
+use std::path::Path;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
+use vmsgate_cli::args::OutputArgs;
+use vmsgate_cli::logging::{self, Verbosity};
+use vmsgate_cli::{CliError, Exit, OrFail, Printer};
+use vmsgate_shim::profile::{self, Profile};
+use vmsgate_shim::{Forward, Shim};
+
+use super::display::{self, Display};
+use crate::cli::{Mode, UpArgs};
+use crate::instance::{Instance, InstanceError};
+
+pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<Exit, CliError> {
+    let UpArgs { profile: path, mode: Mode::Loopback, forwards } = args;
+    let display = Display::new(printer, output);
+    // The live line shows the milestones itself.
+    logging::init(output, if display.is_live() { Verbosity::Warnings } else { Verbosity::Milestones });
+    let profile = read_profile(path, printer)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .or_unexpected("cannot start the runtime")?;
+    LocalSet::new().block_on(&runtime, run(profile, forwards.clone(), display))
+}
+
+fn read_profile(path: &Path, printer: &Printer) -> Result<Profile, CliError> {
+    let profile = Profile::read(path).map_err(|error| {
+        let hint = error.hint();
+        let error = CliError::user(error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    })?;
+    if let Some(mode) = profile::readable_by_others(path) {
+        let file = path.display();
+        printer.warning(format_args!("{file} holds your key and others can read it (mode {mode:03o})"))?;
+        printer.hint(format_args!("chmod 600 {file}"))?;
+    }
+    Ok(profile)
+}
+
+async fn run(profile: Profile, forwards: Vec<Forward>, mut display: Display<'_>) -> Result<Exit, CliError> {
+    let instance = Instance::claim(&profile.name).map_err(explain)?;
+    let mut interrupt = signal(SignalKind::interrupt()).or_unexpected("cannot wait for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).or_unexpected("cannot wait for signals")?;
+    let mut hang_up = signal(SignalKind::hangup()).or_unexpected("cannot wait for signals")?;
+    let mut refresh = tokio::time::interval(display::REFRESH);
+    refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+    let (tell, mut events) = mpsc::unbounded_channel();
+    let shim = Shim::start(profile, forwards, tell);
+    let serve = instance.serve(shim.reporter());
+    tokio::pin!(serve);
+    let shown = loop {
+        tokio::select! {
+            Some(event) = events.recv() => {
+                if let Err(error) = display.event(&event, &shim.report()) {
+                    break Err(error);
+                }
+            }
+            _ = refresh.tick(), if display.is_live() => display.refresh(&shim.report()),
+            () = &mut serve => {}
+            _ = interrupt.recv() => break Ok(()),
+            _ = terminate.recv() => break Ok(()),
+            _ = hang_up.recv() => break Ok(()),
+        }
+    };
+    display.finish();
+    shim.stop().await;
+    shown?;
+    Ok(Exit::Done)
+}
+
+fn explain(error: InstanceError) -> CliError {
+    let hint = match &error {
+        InstanceError::AlreadyUp(_) => {
+            "`vmsgate-shim status` shows it; end it first, or give a second device a profile of its own"
+        }
+        _ => "set XDG_RUNTIME_DIR to a folder that is yours alone",
+    };
+    CliError::user(error).hint(hint)
+}

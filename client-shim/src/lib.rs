@@ -1,0 +1,22 @@
+//! Vmsgate's client for people: reaches a site's servers through a WireGuard tunnel without any privileges.
+//!
+//! There is no network interface and no route. Programs on this machine connect to loopback addresses; the shim ends
+//! those connections, speaks TCP anew in userspace and sends it through the tunnel ([`tunnel`]). Which servers there
+//! are the gateway says itself, in band ([`site`]); [`loopback`] turns that into listeners. [`Shim`] puts it together.
+//!
+//! Everything runs on one thread: tasks share their state without locks, and one of them owns the socket.
+
+pub mod carrier;
+mod fetch;
+pub mod forward;
+pub mod loopback;
+pub mod profile;
+pub mod report;
+mod shim;
+pub mod site;
+pub mod tunnel;
+
+pub use forward::Forward;
+pub use profile::Profile;
+pub use report::Report;
+pub use shim::{Event, Shim};

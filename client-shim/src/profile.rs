@@ -1,0 +1,146 @@
+//! The profile: a stock WireGuard `.conf`, as `vmsgate-keys client add` writes it and wg-quick reads it.
+//!
+//! It holds a private key, so it is never echoed: errors name the line and the key, not the value. What only wg-quick
+//! needs (`Table`, `PostUp`, …) is accepted and ignored; an unknown key is refused with the nearest known one, because
+//! a misspelt `PresharedKey` would otherwise end in a tunnel that never comes up.
+
+mod error;
+mod parse;
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::Path;
+
+use vmsgate_config::address::Endpoint;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+pub use error::{Problem, ProfileError};
+
+/// No profile comes near it; a wrong file (a disk image, a log) is not read to its end.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// Everything of a profile that the shim uses.
+pub struct Profile {
+    /// The file's name without its folder and ending: what people call the profile.
+    pub name: String,
+    pub secret: StaticSecret,
+    /// The gateway's public key.
+    pub gateway: PublicKey,
+    pub preshared: Option<Zeroizing<[u8; 32]>>,
+    /// The client's own addresses in the tunnel.
+    pub addresses: Vec<IpAddr>,
+    /// The gateway's addresses in the tunnel.
+    pub gateway_addresses: Vec<IpAddr>,
+    pub endpoint: Endpoint,
+    pub mtu: u16,
+    /// Seconds.
+    pub persistent_keepalive: Option<u16>,
+}
+
+impl Profile {
+    /// Reads a profile file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or for the first line that is wrong.
+    pub fn read(path: &Path) -> Result<Self, ProfileError> {
+        let file = path.display().to_string();
+        let failed = |problem| ProfileError { file: file.clone(), line: None, problem };
+        let unreadable = |error: std::io::Error| failed(Problem::Unreadable(error.kind(), error.to_string()));
+        let mut opened = File::open(path).map_err(unreadable)?;
+        let length = opened.metadata().map_err(unreadable)?.len();
+        if length > MAX_BYTES {
+            return Err(failed(Problem::TooLarge));
+        }
+        // Room for all of it beforehand: a vector that grows would leave copies of the key behind.
+        let mut bytes = Zeroizing::new(vec![0; MAX_BYTES as usize + 1]);
+        let mut read = 0;
+        while let Some(room) = bytes.get_mut(read..).filter(|room| !room.is_empty()) {
+            match opened.read(room).map_err(unreadable)? {
+                0 => break,
+                count => read += count,
+            }
+        }
+        let bytes = bytes.get(..read).unwrap_or_default();
+        if read as u64 > MAX_BYTES {
+            return Err(failed(Problem::TooLarge));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| failed(Problem::NotText))?;
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        Self::parse(text, &file, name)
+    }
+
+    /// Reads the text of a profile; `file` is what errors call it.
+    ///
+    /// # Errors
+    /// For the first line that is wrong, or what is missing.
+    pub fn parse(text: &str, file: &str, name: String) -> Result<Self, ProfileError> {
+        parse::parse(text, name).map_err(|(line, problem)| ProfileError {
+            file: file.to_owned(),
+            line,
+            problem,
+        })
+    }
+}
+
+impl fmt::Debug for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Profile")
+            .field("name", &self.name)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether others than the owner can read the file, and with it the private key. None where the system has no such
+/// notion or the file is gone.
+pub fn readable_by_others(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = path.metadata().ok()?.permissions().mode() & 0o777;
+    (mode & 0o044 != 0).then_some(mode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_profile_is_not_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk.img");
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+
+        let error = Profile::read(&path).unwrap_err();
+
+        assert_eq!(error.to_string(), format!("{}: larger than 64 KiB, so it is no profile", path.display()));
+    }
+
+    #[test]
+    fn a_device_that_never_ends_is_given_up() {
+        assert!(matches!(Profile::read(Path::new("/dev/zero")).unwrap_err().problem, Problem::TooLarge));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Profile::read(Path::new("/nowhere/alice.conf")).unwrap_err();
+
+        assert!(error.to_string().starts_with("/nowhere/alice.conf: cannot be read"), "{error}");
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn a_profile_that_others_can_read_is_noticed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alice.conf");
+        std::fs::write(&path, "").unwrap();
+        let mut seen = Vec::new();
+        for mode in [0o600, 0o640, 0o644, 0o700] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            seen.push(readable_by_others(&path));
+        }
+        assert_eq!(seen, [None, Some(0o640), Some(0o644), None]);
+    }
+}

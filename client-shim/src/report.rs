@@ -1,0 +1,183 @@
+//! What `vmsgate-shim status` reports: the running shim's own account of itself.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::carrier::Failure;
+use crate::loopback::{Listeners, Origin, Trouble};
+use crate::shim::{Inner, State};
+use crate::site::{Server, Site};
+use crate::tunnel::LinkState;
+
+/// The version of the report; fields are only ever added within one.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The state of a running shim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// What the profile's file is called.
+    pub profile: String,
+    pub state: LinkState,
+    /// Since when it has been in this state.
+    pub since: Timestamp,
+    /// When the shim was started.
+    pub started: Timestamp,
+    /// What stands in the way, if anything does.
+    pub trouble: Option<String>,
+    /// The gateway's address outside.
+    pub endpoint: Option<SocketAddr>,
+    /// The client's own addresses in the tunnel.
+    pub tunnel_addresses: Vec<IpAddr>,
+    pub handshake_age_ms: Option<u64>,
+    pub round_trip_ms: Option<u64>,
+    /// Of datagrams, since the start.
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+    /// Connections of programs that are carried now.
+    pub open_connections: usize,
+    /// The newest connection that did not come about.
+    pub last_failure: Option<Failure>,
+    /// What the gateway told; none until it has answered once.
+    pub site: Option<SiteReport>,
+    pub servers: Vec<ServerReport>,
+    pub forwards: Vec<ForwardReport>,
+}
+
+/// Who the gateway says that we are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteReport {
+    pub gateway: String,
+    pub client: String,
+    pub operator: String,
+    pub role: String,
+    /// When the client's access ends.
+    pub expires: Option<Timestamp>,
+    /// How far the gateway's clock is ahead of this machine's.
+    pub clock_offset_ms: i64,
+}
+
+/// One server of the site and how it is reached here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerReport {
+    pub name: String,
+    pub hostnames: Vec<String>,
+    /// On the recording network.
+    pub addresses: Vec<IpAddr>,
+    /// Its address on this machine.
+    pub loopback: Option<Ipv4Addr>,
+    pub listeners: Vec<ListenerReport>,
+    /// What loopback mode cannot offer, with the reason.
+    pub omitted: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerReport {
+    pub listen: SocketAddr,
+    pub service: String,
+    /// Why it does not listen.
+    pub error: Option<ErrorReport>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardReport {
+    pub listen: SocketAddr,
+    /// As it was asked for.
+    pub forward: String,
+    /// Why it does not listen.
+    pub error: Option<ErrorReport>,
+    /// Why the gateway will probably refuse it.
+    pub warning: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    pub message: String,
+    pub hint: String,
+}
+
+impl Report {
+    pub fn is_connected(&self) -> bool {
+        self.state == LinkState::Connected
+    }
+
+    pub(crate) fn new(inner: &Inner) -> Self {
+        let link = inner.link.borrow().clone();
+        let state = inner.state.borrow();
+        let State { site, addresses, listeners, carrier } = &*state;
+        let tally = carrier.as_ref().map(|carrier| carrier.tally());
+        let servers = site.iter().flat_map(|site| &site.servers);
+        Self {
+            profile: inner.profile.clone(),
+            state: link.state,
+            since: link.since,
+            started: inner.started,
+            trouble: link.trouble,
+            endpoint: link.endpoint,
+            tunnel_addresses: inner.own.clone(),
+            handshake_age_ms: link.handshake_age.map(|age| age.as_millis() as u64),
+            round_trip_ms: link.round_trip.map(|time| time.as_millis() as u64),
+            bytes_received: link.bytes_received,
+            bytes_sent: link.bytes_sent,
+            open_connections: tally.as_ref().map_or(0, |tally| tally.open()),
+            last_failure: tally.and_then(|tally| tally.last_failure()),
+            site: site.as_ref().map(SiteReport::new),
+            servers: servers.map(|s| ServerReport::new(s, addresses.of(&s.name), listeners)).collect(),
+            forwards: forwards(listeners),
+        }
+    }
+}
+
+impl SiteReport {
+    fn new(site: &Site) -> Self {
+        Self {
+            gateway: site.gateway.clone(),
+            client: site.client.clone(),
+            operator: site.operator.clone(),
+            role: site.role.clone(),
+            expires: site.expires,
+            clock_offset_ms: site.clock_offset.as_millis().try_into().unwrap_or(i64::MAX),
+        }
+    }
+}
+
+impl ServerReport {
+    fn new(server: &Server, loopback: Option<Ipv4Addr>, listeners: &Listeners) -> Self {
+        let own = listeners.iter().filter_map(|(listen, planned, trouble)| match &planned.origin {
+            Origin::Server { name, service } if *name == server.name => Some(ListenerReport {
+                listen,
+                service: service.clone(),
+                error: trouble.map(ErrorReport::new),
+            }),
+            Origin::Server { .. } | Origin::Forward(_) => None,
+        });
+        Self {
+            name: server.name.clone(),
+            hostnames: server.hostnames.clone(),
+            addresses: server.addresses.clone(),
+            loopback,
+            listeners: own.collect(),
+            omitted: server.omitted.clone(),
+        }
+    }
+}
+
+impl ErrorReport {
+    fn new(trouble: &Trouble) -> Self {
+        Self { message: trouble.message.clone(), hint: trouble.hint.clone() }
+    }
+}
+
+fn forwards(listeners: &Listeners) -> Vec<ForwardReport> {
+    let forwards = listeners.iter().filter_map(|(listen, planned, trouble)| match &planned.origin {
+        Origin::Forward(text) => Some(ForwardReport {
+            listen,
+            forward: text.clone(),
+            error: trouble.map(ErrorReport::new),
+            warning: planned.doubt.clone(),
+        }),
+        Origin::Server { .. } => None,
+    });
+    forwards.collect()
+}

@@ -1,0 +1,295 @@
+//! A running shim: the tunnel, the listeners, and the task that keeps them in line with what the gateway tells.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_local};
+use vmsgate_netio::{BindError, UdpSocket};
+use vmsgate_pump::Stack;
+use vmsgate_tunnel::client::ClientSettings;
+use vmsgate_tunnel::netstack::{MemoryLimits, NetStack, StackConfig};
+
+use crate::carrier::Carrier;
+use crate::fetch::{FetchError, fetch};
+use crate::forward::Forward;
+use crate::loopback::{Addresses, Listeners, plan};
+use crate::profile::Profile;
+use crate::report::Report;
+use crate::site::Site;
+use crate::tunnel::{Connections, Driver, DriverParts, Link, LinkState, Resolver, open_socket};
+
+/// Buffers of all connections together, at most: enough for 300 of them, a wall of a hundred cameras and what else a
+/// client opens. The system lends a page only when it is used.
+const MEMORY_BYTES: usize = 2 << 30;
+/// How long the gateway's answer is good; changed servers appear within this time.
+const REFRESH: Duration = Duration::from_secs(180);
+/// Between attempts to get it, doubled each time up to the limit.
+const FETCH_PAUSE: Duration = Duration::from_secs(1);
+const FETCH_PAUSE_LIMIT: Duration = Duration::from_secs(60);
+/// Between attempts to resolve the gateway's name at the start.
+const RESOLVE_PAUSE: Duration = Duration::from_secs(3);
+/// Smart Client misbehaves when its clock and the servers' differ by more.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// Something that the user may want to know when it happens. Details are in the [`Report`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The gateway answers, for the first time or again.
+    Connected,
+    /// The gateway has stopped answering, or never did.
+    NoAnswer { trouble: Option<String> },
+    /// The gateway told what can be reached; the listeners are in line with it.
+    SiteChanged,
+    /// The gateway answers, but not what can be reached.
+    SiteUnknown { reason: String },
+}
+
+/// A running shim. Dropping it ends it without farewell; [`Shim::stop`] is the orderly way.
+#[derive(Debug)]
+pub struct Shim {
+    inner: Rc<Inner>,
+    stop_connections: watch::Sender<bool>,
+    alive: mpsc::Receiver<()>,
+    stop_driver: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    driver: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) profile: String,
+    pub(crate) own: Vec<IpAddr>,
+    pub(crate) gateway_addresses: Vec<IpAddr>,
+    pub(crate) forwards: Vec<Forward>,
+    pub(crate) started: Timestamp,
+    pub(crate) connections: Connections,
+    pub(crate) link: watch::Receiver<Link>,
+    pub(crate) state: RefCell<State>,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+/// What changes with the gateway's answers.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) site: Option<Site>,
+    pub(crate) addresses: Addresses,
+    pub(crate) listeners: Listeners,
+    /// None once the shim is ending.
+    pub(crate) carrier: Option<Carrier>,
+}
+
+impl Shim {
+    /// Starts on the present thread, which must run a [`tokio::task::LocalSet`]. Returns at once; what follows is
+    /// told through `events`.
+    pub fn start(profile: Profile, forwards: Vec<Forward>, events: mpsc::UnboundedSender<Event>) -> Self {
+        let memory = MemoryLimits { per_owner_bytes: MEMORY_BYTES, total_bytes: MEMORY_BYTES };
+        let config = StackConfig { mtu: profile.mtu, memory };
+        let stack = Stack::new(NetStack::new(config, fastrand::u64(..), Instant::now()));
+        let connections = Connections::new(stack, &profile.addresses, fastrand::u64(..));
+        let (stop_connections, connections_stopping) = watch::channel(false);
+        let (stop_driver, driver_stopping) = watch::channel(false);
+        let (link_publisher, link) = watch::channel(Link::new(Timestamp::now()));
+        let (keep_alive, alive) = mpsc::channel(1);
+        let carrier = Carrier::new(connections.clone(), connections_stopping, keep_alive);
+        let inner = Rc::new(Inner {
+            profile: profile.name.clone(),
+            own: profile.addresses.clone(),
+            gateway_addresses: profile.gateway_addresses.clone(),
+            forwards,
+            started: Timestamp::now(),
+            connections: connections.clone(),
+            link,
+            state: RefCell::new(State {
+                site: None,
+                addresses: Addresses::default(),
+                listeners: Listeners::default(),
+                carrier: Some(carrier),
+            }),
+            events,
+        });
+        inner.listen();
+        let driver = spawn_local(drive(profile, connections, link_publisher, driver_stopping));
+        let tasks = vec![spawn_local(inner.clone().tell_changes()), spawn_local(inner.clone().keep_site())];
+        Self { inner, stop_connections, alive, stop_driver, tasks, driver }
+    }
+
+    pub fn report(&self) -> Report {
+        Report::new(&self.inner)
+    }
+
+    /// A function that reports, for tasks beside this one.
+    pub fn reporter(&self) -> impl Fn() -> Report + Clone + 'static {
+        let inner = self.inner.clone();
+        move || Report::new(&inner)
+    }
+
+    /// Closes the listeners, resets the open connections, tells the gateway, and ends.
+    pub async fn stop(mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        {
+            let mut state = self.inner.state.borrow_mut();
+            state.listeners = Listeners::default();
+            state.carrier = None;
+        }
+        let _ = self.stop_connections.send(true);
+        // All connections hold the other end, which sends nothing. Their resets are to be on their way before the
+        // driver ends.
+        let _ = self.alive.recv().await;
+        let _ = self.stop_driver.send(true);
+        let _ = (&mut self.driver).await;
+    }
+}
+
+impl Drop for Shim {
+    fn drop(&mut self) {
+        self.tasks.iter().chain([&self.driver]).for_each(JoinHandle::abort);
+    }
+}
+
+impl Inner {
+    /// Brings the listeners in line with the site and the forwards.
+    fn listen(&self) {
+        let mut state = self.state.borrow_mut();
+        let State { site, addresses, listeners, carrier } = &mut *state;
+        let Some(carrier) = carrier else { return };
+        addresses.assign(site.iter().flat_map(|site| &site.servers).map(|server| server.name.as_str()));
+        listeners.apply(plan(site.as_ref(), addresses, &self.forwards, &self.own), carrier);
+    }
+
+    /// Tells when the link comes and goes.
+    async fn tell_changes(self: Rc<Self>) {
+        let mut link = self.link.clone();
+        let mut told = LinkState::Connecting;
+        while let Ok(now) = link.wait_for(|link| link.state != told).await.map(|link| link.clone()) {
+            told = now.state;
+            match now.state {
+                LinkState::Connecting => {}
+                LinkState::Connected => self.tell(Event::Connected),
+                LinkState::NoAnswer => self.tell(Event::NoAnswer { trouble: now.trouble }),
+            }
+        }
+    }
+
+    /// Asks the gateway what can be reached: whenever the link comes up, and now and then.
+    async fn keep_site(self: Rc<Self>) {
+        let mut link = self.link.clone();
+        let mut pause = FETCH_PAUSE;
+        while link.wait_for(Link::is_connected).await.is_ok() {
+            let wait = match fetch(&self.connections, &self.gateway_addresses).await {
+                Ok(site) => {
+                    self.take_over(site);
+                    pause = FETCH_PAUSE;
+                    REFRESH
+                }
+                Err(error) => {
+                    self.report_unknown(&error);
+                    let wait = pause;
+                    pause = (pause * 2).min(FETCH_PAUSE_LIMIT);
+                    wait
+                }
+            };
+            // A link that was lost and came back may be to a gateway with another configuration.
+            let _ = tokio::time::timeout(wait, link.wait_for(|link| !link.is_connected())).await;
+        }
+    }
+
+    fn take_over(&self, site: Site) {
+        let offset = site.clock_offset.unsigned_abs();
+        let changed = {
+            let mut state = self.state.borrow_mut();
+            let known = state.site.as_ref().is_some_and(|known| known.is_same_as(&site));
+            if !known && offset > CLOCK_TOLERANCE {
+                tracing::warn!(seconds = offset.as_secs(), "this machine's clock and the gateway's differ");
+            }
+            state.site = Some(site);
+            !known
+        };
+        // Also when nothing changed: a port that was taken may be free by now.
+        self.listen();
+        if changed {
+            self.tell(Event::SiteChanged);
+        }
+    }
+
+    fn report_unknown(&self, error: &FetchError) {
+        tracing::debug!(error = ?error, "no profile document");
+        // With the causes: `the answer broke off` alone helps nobody.
+        let mut reason = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            reason += &format!(": {cause}");
+            source = cause.source();
+        }
+        self.tell(Event::SiteUnknown { reason });
+    }
+
+    fn tell(&self, event: Event) {
+        // Whoever started the shim may not be interested.
+        let _ = self.events.send(event);
+    }
+}
+
+/// Finds the gateway's address, then runs the driver to the end.
+async fn drive(
+    profile: Profile,
+    connections: Connections,
+    link: watch::Sender<Link>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut resolver = Resolver::new(profile.endpoint);
+    let (endpoint, socket) = tokio::select! {
+        found = first_socket(&mut resolver, &link) => found,
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    let settings = ClientSettings {
+        secret: profile.secret,
+        gateway: profile.gateway,
+        preshared: profile.preshared.map(|key| *key),
+        addresses: profile.addresses,
+        persistent_keepalive: profile.persistent_keepalive,
+    };
+    let (gateway_addresses, mtu) = (profile.gateway_addresses, profile.mtu);
+    let parts =
+        DriverParts { settings, gateway_addresses, mtu, connections, resolver, link, endpoint, socket };
+    Driver::new(parts, fastrand::u64(..)).run(stop).await;
+}
+
+/// Tries until the gateway's name has an address, and the system a socket towards it: at log-in the network may not
+/// be there yet.
+async fn first_socket(resolver: &mut Resolver, link: &watch::Sender<Link>) -> (SocketAddr, UdpSocket) {
+    loop {
+        resolver.begin();
+        let opened = match resolver.found().await {
+            Ok(found) => open_first(&found).map_err(|error| error.to_string()),
+            Err(trouble) => Err(trouble),
+        };
+        match opened {
+            Ok(opened) => return opened,
+            Err(trouble) => link.send_modify(|link| {
+                if link.state != LinkState::NoAnswer {
+                    (link.state, link.since) = (LinkState::NoAnswer, Timestamp::now());
+                }
+                link.trouble = Some(trouble);
+            }),
+        }
+        tokio::time::sleep(RESOLVE_PAUSE).await;
+    }
+}
+
+/// A socket towards the first address whose family the system has.
+fn open_first(found: &[SocketAddr]) -> Result<(SocketAddr, UdpSocket), BindError> {
+    let mut result = Err(BindError::AddressNotLocal { address: SocketAddr::from(([0, 0, 0, 0], 0)) });
+    for endpoint in found {
+        result = open_socket(*endpoint).map(|socket| (*endpoint, socket));
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}

@@ -1,0 +1,265 @@
+//! What the gateway told about itself and the servers, checked and reduced to what the shim uses.
+//!
+//! The document comes from an authenticated gateway, but it is still foreign: its names end up on terminals and in
+//! hosts files, its ports in listeners. So it is bounded and every text is checked before anything is done with it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+use thiserror::Error;
+use vmsgate_config::Protocol;
+use vmsgate_config::profile::{self, ProfileServer, SCHEMA_VERSION};
+
+/// More than any site has; a bound on work, not a promise.
+const MAX_SERVERS: usize = 1024;
+const MAX_NAMES: usize = 64;
+/// Listeners for one server. A wider range would use up the process's file descriptors.
+const MAX_PORTS: usize = 128;
+const MAX_TEXT: usize = 253;
+
+/// The site as this client may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    pub gateway: String,
+    pub client: String,
+    pub operator: String,
+    pub role: String,
+    pub expires: Option<Timestamp>,
+    /// How far the gateway's clock is ahead of this machine's.
+    pub clock_offset: SignedDuration,
+    pub servers: Vec<Server>,
+}
+
+/// A server, reduced to what the role may reach on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    pub name: String,
+    pub hostnames: Vec<String>,
+    pub addresses: Vec<IpAddr>,
+    /// TCP ports, each with the name of its service.
+    pub ports: BTreeMap<u16, String>,
+    /// What loopback mode cannot offer, with the reason.
+    pub omitted: Vec<String>,
+}
+
+/// Why the gateway's answer is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SiteError {
+    #[error(
+        "the gateway speaks version {0} of the profile document, this shim knows {SCHEMA_VERSION}: update the shim"
+    )]
+    TooNew(u32),
+    #[error(
+        "the gateway's profile document has more than {MAX_SERVERS} servers, or one with more than {MAX_NAMES} names or addresses"
+    )]
+    TooMany,
+    #[error("the gateway's profile document has a bad {0}")]
+    Bad(&'static str),
+}
+
+impl Site {
+    /// Checks a document that arrived at `now`.
+    ///
+    /// # Errors
+    /// When anything in it could not have come from a sound gateway.
+    pub fn new(document: profile::Profile, now: Timestamp) -> Result<Self, SiteError> {
+        if document.schema_version > SCHEMA_VERSION {
+            return Err(SiteError::TooNew(document.schema_version));
+        }
+        if document.servers.len() > MAX_SERVERS {
+            return Err(SiteError::TooMany);
+        }
+        let time = |text: &str, what| text.parse::<Timestamp>().map_err(|_| SiteError::Bad(what));
+        let server_time = time(&document.gateway.server_time, "server time")?;
+        Ok(Self {
+            gateway: label(document.gateway.name, "gateway name")?,
+            client: label(document.client, "client name")?,
+            operator: label(document.operator, "operator")?,
+            role: label(document.role, "role")?,
+            expires: document.expires.as_deref().map(|text| time(text, "expiry")).transpose()?,
+            clock_offset: server_time.duration_since(now),
+            servers: document.servers.into_iter().map(server).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether both say the same, whenever they were asked.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        *self == Self { clock_offset: self.clock_offset, ..other.clone() }
+    }
+
+    /// The server that `host` means: its name, one of its host names, or one of its addresses.
+    pub fn find(&self, host: &str) -> Option<&Server> {
+        let named = |name: &String| name.eq_ignore_ascii_case(host);
+        let address: Option<IpAddr> = host.parse().ok();
+        let all = || self.servers.iter();
+        all()
+            .find(|server| named(&server.name))
+            .or_else(|| all().find(|server| server.hostnames.iter().any(named)))
+            .or_else(|| all().find(|server| address.is_some_and(|a| server.addresses.contains(&a))))
+    }
+}
+
+fn server(document: ProfileServer) -> Result<Server, SiteError> {
+    if document.hostnames.len() > MAX_NAMES
+        || document.addresses.len() > MAX_NAMES
+        || document.services.len() > MAX_NAMES
+    {
+        return Err(SiteError::TooMany);
+    }
+    let hostnames = document.hostnames.into_iter().map(|name| host_name(name, "host name"));
+    let mut server = Server {
+        name: host_name(document.name, "server name")?,
+        hostnames: hostnames.collect::<Result<_, _>>()?,
+        addresses: document.addresses,
+        ports: BTreeMap::new(),
+        omitted: Vec::new(),
+    };
+    for service in document.services {
+        let name = host_name(service.name, "service name")?;
+        for range in service.ports.into_iter().take(MAX_NAMES) {
+            if range.first == 0 || range.first > range.last {
+                return Err(SiteError::Bad("port range"));
+            }
+            let shown = format!("{name} ({}/{range})", service.protocol);
+            if service.protocol == Protocol::Udp {
+                server.omitted.push(format!("{shown}: loopback mode carries TCP only"));
+                continue;
+            }
+            let room = MAX_PORTS.saturating_sub(server.ports.len());
+            let count = usize::from(range.last - range.first) + 1;
+            if count > room {
+                server
+                    .omitted
+                    .push(format!("{shown}: more than {MAX_PORTS} ports; use --forward for those you need"));
+            }
+            for port in (range.first..=range.last).take(room) {
+                server.ports.entry(port).or_insert_with(|| name.clone());
+            }
+        }
+    }
+    Ok(server)
+}
+
+/// A name for people: anything that fits on a line and cannot move the cursor.
+fn label(text: String, what: &'static str) -> Result<String, SiteError> {
+    let sound = text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
+    if sound { Ok(text) } else { Err(SiteError::Bad(what)) }
+}
+
+/// A name that may stand in a hosts file.
+fn host_name(text: String, what: &'static str) -> Result<String, SiteError> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let sound = !text.is_empty() && text.len() <= MAX_TEXT && text.chars().all(safe);
+    if sound { Ok(text) } else { Err(SiteError::Bad(what)) }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    pub(crate) fn document() -> Value {
+        json!({
+            "schema_version": 1,
+            "client": "anna-laptop",
+            "operator": "Anna Berg",
+            "role": "smart-client",
+            "expires": "2027-01-01T00:00:00Z",
+            "addresses": ["10.99.0.2/32"],
+            "gateway": {
+                "name": "gw-1", "server_time": "2026-11-24T10:00:05.000Z", "endpoints": ["vpn.example.org:51820"],
+                "identities": [], "addresses": ["10.99.0.1"], "mtu": 1420, "dns_suffix": null,
+            },
+            "servers": [
+                {
+                    "name": "mgmt", "hostnames": ["mgmt", "mgmt.vms.local"], "addresses": ["192.168.10.10"],
+                    "services": [{"name": "management-server", "protocol": "tcp",
+                                  "ports": [{"first": 80, "last": 80}, {"first": 443, "last": 443}]}],
+                },
+                {
+                    "name": "rec01", "hostnames": ["rec01"], "addresses": ["fd00:10::21", "192.168.10.21"],
+                    "services": [{"name": "recording-server", "protocol": "tcp", "ports": [{"first": 7563, "last": 7563}]}],
+                },
+            ],
+        })
+    }
+
+    pub(crate) fn site(document: Value) -> Result<Site, SiteError> {
+        Site::new(serde_json::from_value(document).unwrap(), "2026-11-24T10:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn a_sound_document_is_taken_over() {
+        let site = site(document()).unwrap();
+
+        assert_eq!(site.clock_offset, SignedDuration::from_secs(5));
+        assert_eq!(site.servers[0].ports.keys().collect::<Vec<_>>(), [&80, &443]);
+        for (host, server) in [
+            ("MGMT.vms.local", Some("mgmt")),
+            ("rec01", Some("rec01")),
+            ("fd00:10::21", Some("rec01")),
+            ("sql", None),
+        ] {
+            assert_eq!(site.find(host).map(|s| s.name.as_str()), server);
+        }
+    }
+
+    #[test]
+    fn a_newer_document_asks_for_an_update() {
+        let mut newer = document();
+        newer["schema_version"] = json!(2);
+        assert_eq!(site(newer), Err(SiteError::TooNew(2)));
+    }
+
+    #[test]
+    fn nothing_in_a_document_can_write_into_a_hosts_file_or_a_terminal() {
+        for (pointer, text, what) in [
+            ("/servers/0/hostnames/1", "x\n127.0.0.1 bank.example", "host name"),
+            ("/servers/0/hostnames/1", "a b", "host name"),
+            ("/servers/0/name", "", "server name"),
+            ("/servers/0/services/0/name", "\u{1b}[2J", "service name"),
+            ("/client", "anna\u{1b}[2J", "client name"),
+            ("/gateway/server_time", "yesterday", "server time"),
+            ("/expires", "never", "expiry"),
+        ] {
+            let mut bad = document();
+            *bad.pointer_mut(pointer).unwrap() = json!(text);
+            assert_eq!(site(bad), Err(SiteError::Bad(what)), "{pointer}");
+        }
+        let mut reversed = document();
+        reversed["servers"][0]["services"][0]["ports"][0]["first"] = json!(81);
+        assert_eq!(site(reversed), Err(SiteError::Bad("port range")));
+    }
+
+    #[test]
+    fn size_is_bounded() {
+        let mut many = document();
+        many["servers"] = vec![many["servers"][0].clone(); MAX_SERVERS + 1].into();
+        assert_eq!(site(many), Err(SiteError::TooMany));
+        let mut many = document();
+        many["servers"][0]["hostnames"] = vec![json!("x"); MAX_NAMES + 1].into();
+        assert_eq!(site(many), Err(SiteError::TooMany));
+    }
+
+    #[test]
+    fn what_loopback_mode_cannot_offer_is_named() {
+        let mut wide = document();
+        wide["servers"][0]["services"] = json!([
+            {"name": "all", "protocol": "tcp", "ports": [{"first": 1, "last": 65535}]},
+            {"name": "snmp", "protocol": "udp", "ports": [{"first": 161, "last": 161}]},
+        ]);
+
+        let server = site(wide).unwrap().servers.remove(0);
+
+        assert_eq!(server.ports.len(), MAX_PORTS);
+        assert_eq!(
+            server.omitted,
+            [
+                "all (tcp/1-65535): more than 128 ports; use --forward for those you need",
+                "snmp (udp/161): loopback mode carries TCP only",
+            ]
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! The tunnel as the rest of the shim sees it: connections into the site, and how the link is.
+//!
+//! ```text
+//! program ── loopback listener ── carrier ── pump ──┐
+//!                                                    NetStack ── ClientState ── UDP ── gateway
+//! GET /v1/profile ── hyper ─────────────────────────┘
+//! ```
+//!
+//! One task, the [`driver`], owns the UDP socket and the WireGuard state and moves batches between them and the
+//! userspace TCP stack. Everybody else opens connections through [`Connections`] and watches the [`Link`].
+
+mod connections;
+mod driver;
+mod echo;
+mod endpoint;
+mod link;
+mod outbox;
+mod supervisor;
+
+pub use connections::{Connections, DialError};
+pub use driver::{Driver, DriverParts, open_socket};
+pub use endpoint::Resolver;
+pub use link::{Link, LinkState};

@@ -1,0 +1,330 @@
+//! The loop that moves packets: UDP batches to the WireGuard state and on to the TCP stack, and back.
+//!
+//! It is the only owner of the socket and the WireGuard state, and never waits for anything but packets, time and
+//! work. In a turn it takes in what has arrived, then lets the stack answer all of it at once, so that one
+//! acknowledgement serves many segments and datagrams leave in trains.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use vmsgate_netio::{BindError, RecvBatch, UdpSocket};
+use vmsgate_tunnel::client::{ClientSettings, ClientState};
+use vmsgate_tunnel::packet::{Packet, Transport};
+
+use super::connections::Connections;
+use super::echo;
+use super::endpoint::{Resolver, next_after};
+use super::link::Link;
+use super::outbox::Outbox;
+use super::supervisor::{Steps, Supervisor};
+
+/// Packets that the stack may send before the queue is handed to the system: a few trains.
+const TRANSMIT_BUDGET: usize = 256;
+/// Batches taken in before the stack may answer.
+const RECEIVE_BATCHES: usize = 2;
+/// What WireGuard adds to a packet, padding included.
+const SEALING: usize = 15 + 32;
+/// How often the link is looked after and published.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long closing connections have at the end to tell the gateway.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+pub struct Driver {
+    client: ClientState,
+    socket: UdpSocket,
+    inbox: RecvBatch,
+    outbox: Outbox,
+    connections: Connections,
+    supervisor: Supervisor,
+    resolver: Resolver,
+    link: watch::Sender<Link>,
+    /// Our tunnel address and the gateway's, for echoes.
+    echo_ends: Option<(IpAddr, IpAddr)>,
+    echo_identifier: u16,
+    /// One packet and room for its padding.
+    scratch: Vec<u8>,
+    mtu: usize,
+    send_errors: u64,
+    next_look: Instant,
+}
+
+/// What a [`Driver`] is made from.
+#[derive(Debug)]
+pub struct DriverParts {
+    pub settings: ClientSettings,
+    /// The gateway's addresses in the tunnel.
+    pub gateway_addresses: Vec<IpAddr>,
+    pub mtu: u16,
+    pub connections: Connections,
+    pub resolver: Resolver,
+    pub link: watch::Sender<Link>,
+    /// The gateway's address outside, and a socket of its family.
+    pub endpoint: SocketAddr,
+    pub socket: UdpSocket,
+}
+
+impl Driver {
+    pub fn new(parts: DriverParts, seed: u64) -> Self {
+        let now = Instant::now();
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let own = &parts.settings.addresses;
+        let echo_ends = parts.gateway_addresses.iter().find_map(|gateway| {
+            let own = own.iter().find(|own| own.is_ipv4() == gateway.is_ipv4())?;
+            Some((*own, *gateway))
+        });
+        let mtu = usize::from(parts.mtu);
+        Self {
+            socket: parts.socket,
+            client: ClientState::new(parts.settings, parts.endpoint, now, rng.u64(..)),
+            inbox: RecvBatch::new(),
+            outbox: Outbox::default(),
+            connections: parts.connections,
+            supervisor: Supervisor::new(now, SystemTime::now()),
+            resolver: parts.resolver,
+            link: parts.link,
+            echo_ends,
+            echo_identifier: rng.u16(..),
+            scratch: vec![0; mtu + 16],
+            mtu,
+            send_errors: 0,
+            next_look: now,
+        }
+    }
+
+    /// Runs until `stop` becomes true; then tells the gateway about closed connections and ends.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        self.client.connect(Instant::now(), &mut self.outbox);
+        loop {
+            for _ in 0..RECEIVE_BATCHES {
+                if !self.receive_waiting() {
+                    break;
+                }
+            }
+            if self.turn(Instant::now()) {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let wake = tokio::time::sleep_until(self.wake_at().into());
+            tokio::select! {
+                received = self.socket.recv_batch(&mut self.inbox) => match received {
+                    Ok(()) => self.take_in(Instant::now()),
+                    Err(error) => self.broken_socket(&error),
+                },
+                flushed = self.outbox.0.flush(&self.socket), if !self.outbox.0.is_empty() => {
+                    if let Err(error) = flushed {
+                        self.broken_socket(&error);
+                    }
+                }
+                found = self.resolver.found() => self.move_on(found),
+                () = self.connections.stack().work() => {}
+                () = wake => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        self.say_farewell().await;
+    }
+
+    fn receive_waiting(&mut self) -> bool {
+        match self.socket.try_recv_batch(&mut self.inbox) {
+            Ok(true) => {
+                self.take_in(Instant::now());
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                self.broken_socket(&error);
+                false
+            }
+        }
+    }
+
+    /// Takes in the batch that was received.
+    fn take_in(&mut self, now: Instant) {
+        let Self { client, inbox, outbox, connections, supervisor, echo_identifier, .. } = self;
+        let before = client.counters().traffic.packets_down;
+        for datagram in inbox.datagrams() {
+            client.handle_datagram(datagram.from, datagram.bytes, now, outbox, &mut |packet: &Packet<'_>| {
+                match packet.transport {
+                    Transport::Tcp { .. } => {
+                        let id = packet.five_tuple().and_then(|tuple| connections.of_packet(tuple));
+                        let taken = id.map(|id| connections.stack().handle_packet(id, packet.bytes(), now));
+                        if !matches!(taken, Some(Ok(()))) {
+                            tracing::trace!(from = %packet.source, "a segment without a connection");
+                        }
+                    }
+                    Transport::IcmpError { about } => connections.unreachable(about),
+                    Transport::EchoReply { identifier } if identifier == *echo_identifier => {
+                        if let Some(sequence) = echo::sequence_of(packet) {
+                            supervisor.echoed(sequence, now);
+                        }
+                    }
+                    _ => tracing::trace!(from = %packet.source, "a packet that nobody waits for"),
+                }
+            });
+        }
+        if client.counters().traffic.packets_down != before {
+            supervisor.heard(now);
+        }
+    }
+
+    /// Does everything that is due. Answers whether there is more to send right away.
+    fn turn(&mut self, now: Instant) -> bool {
+        if now >= self.client.poll_timeout() {
+            self.client.handle_timeout(now, &mut self.outbox);
+        }
+        if now >= self.next_look {
+            self.next_look = now + LOOK;
+            self.look_after(now);
+        }
+        let more = self.transmit(now);
+        let flushed = self.flush();
+        self.connections.reap();
+        // With a full queue there is nothing to do but wait for the socket.
+        more && flushed
+    }
+
+    /// Seals what the stack has to send, as long as the queue has room.
+    fn transmit(&mut self, now: Instant) -> bool {
+        let Self { client, outbox, connections, scratch, mtu, .. } = self;
+        if !outbox.0.has_room(TRANSMIT_BUDGET, *mtu + SEALING) {
+            return true;
+        }
+        connections.stack().poll_transmit(now, TRANSMIT_BUDGET, &mut |_, packet| {
+            if let Some(room) = scratch.get_mut(..packet.len()) {
+                room.copy_from_slice(packet);
+                client.send(scratch, packet.len(), now, outbox);
+            }
+        })
+    }
+
+    fn flush(&mut self) -> bool {
+        let flushed = self.outbox.0.try_flush(&self.socket);
+        let errors = self.outbox.0.stats().dropped_error;
+        if errors != self.send_errors {
+            self.send_errors = errors;
+            self.supervisor.send_failed();
+            // Not at the next look: a dead address should not cost half a second.
+            self.next_look = Instant::now();
+        }
+        flushed
+    }
+
+    /// Asks the supervisor what is due, does it, and publishes how the link is.
+    fn look_after(&mut self, now: Instant) {
+        let busy = !self.connections.is_empty();
+        let Steps { probe, rebind, resolve, connect } = self.supervisor.tick(now, SystemTime::now(), busy);
+        if resolve {
+            self.resolver.begin();
+        }
+        if rebind {
+            self.rebind();
+        }
+        if connect {
+            self.client.connect(now, &mut self.outbox);
+        }
+        if let (Some(sequence), Some(ends)) = (probe, self.echo_ends) {
+            let mut packet = [0; 128];
+            if let Some(len) = echo::write_request(ends, (self.echo_identifier, sequence), &mut packet) {
+                self.client.send(&mut packet, len, now, &mut self.outbox);
+            }
+        }
+        self.publish(now);
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let status = self.client.status(now);
+        let traffic = self.client.counters().traffic;
+        let state = self.supervisor.state(now);
+        self.link.send_modify(|link| {
+            if link.state != state {
+                tracing::debug!(?state, endpoint = %self.client.endpoint(), "the link changed");
+                (link.state, link.since) = (state, Timestamp::now());
+            }
+            if link.is_connected() {
+                link.trouble = None;
+            }
+            link.endpoint = Some(self.client.endpoint());
+            link.handshake_age = status.handshake_age;
+            link.round_trip = self.supervisor.round_trip().or(status.round_trip);
+            (link.bytes_received, link.bytes_sent) = (traffic.bytes_down, traffic.bytes_up);
+        });
+    }
+
+    /// A look-up has ended: goes to the next of the gateway's addresses, unless it has answered meanwhile.
+    fn move_on(&mut self, found: Result<Vec<SocketAddr>, String>) {
+        if self.link.borrow().is_connected() {
+            return;
+        }
+        match found {
+            Ok(found) => {
+                let (before, next) = (self.client.endpoint(), next_after(self.client.endpoint(), &found));
+                if next == before {
+                    return;
+                }
+                tracing::debug!(from = %before, to = %next, "trying another address of the gateway");
+                self.client.set_endpoint(next);
+                if next.is_ipv4() != before.is_ipv4() {
+                    self.rebind();
+                }
+                self.client.connect(Instant::now(), &mut self.outbox);
+            }
+            Err(trouble) => {
+                self.link.send_modify(|link| link.trouble = Some(trouble));
+            }
+        }
+    }
+
+    /// Opens a new socket. Where that fails the old one stays, and the supervisor will ask again.
+    fn rebind(&mut self) {
+        match open_socket(self.client.endpoint()) {
+            Ok(socket) => self.socket = socket,
+            Err(error) => {
+                tracing::debug!(%error, "no new socket");
+                self.link.send_modify(|link| link.trouble = Some(error.to_string()));
+            }
+        }
+    }
+
+    fn broken_socket(&mut self, error: &std::io::Error) {
+        tracing::debug!(%error, "the socket broke");
+        self.supervisor.send_failed();
+    }
+
+    fn wake_at(&self) -> Instant {
+        let stack = self.connections.stack().poll_timeout();
+        stack.into_iter().fold(self.client.poll_timeout().min(self.next_look), Instant::min)
+    }
+
+    async fn say_farewell(&mut self) {
+        let farewell = async {
+            while self.turn(Instant::now()) {
+                tokio::task::yield_now().await;
+            }
+            let _ = self.outbox.0.flush(&self.socket).await;
+        };
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("client", &self.client)
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A socket of the endpoint's family on a port of the system's choice. Must be called within a tokio runtime.
+///
+/// # Errors
+/// When the system has no such family, or no socket left.
+pub fn open_socket(endpoint: SocketAddr) -> Result<UdpSocket, BindError> {
+    let any: IpAddr = match endpoint {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    UdpSocket::bind(SocketAddr::new(any, 0))
+}

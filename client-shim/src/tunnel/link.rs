@@ -1,0 +1,54 @@
+//! How the link to the gateway is, as the driver publishes it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Whether the gateway answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// The first handshake is under way.
+    Connecting,
+    Connected,
+    /// Something has gone unanswered for seconds; the shim keeps trying.
+    NoAnswer,
+}
+
+/// One look at the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    pub state: LinkState,
+    /// Since when it has been in this state.
+    pub since: Timestamp,
+    /// The gateway's address outside, once its name was resolved.
+    pub endpoint: Option<SocketAddr>,
+    pub handshake_age: Option<Duration>,
+    pub round_trip: Option<Duration>,
+    /// Bytes of datagrams, as they cross the network.
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+    /// What stands in the way, if the shim knows.
+    pub trouble: Option<String>,
+}
+
+impl Link {
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            state: LinkState::Connecting,
+            since: now,
+            endpoint: None,
+            handshake_age: None,
+            round_trip: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+            trouble: None,
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.state == LinkState::Connected
+    }
+}
