@@ -2,7 +2,7 @@
 //!
 //! The gateway *accepts*: a client's SYN, once policy allowed it and the server was dialled, becomes a stream whatever
 //! address the SYN names. The shim *connects*: a program's connection becomes TCP packets for the tunnel. TCP itself
-//! (sequence numbers, windows, CUBIC, retransmission) is smoltcp's; this module adds what a gateway needs around it:
+//! (handshake, sequence numbers, buffers, closing) is smoltcp's; this module adds what a gateway needs around it:
 //!
 //! - **One interface and one socket per connection.** smoltcp walks all sockets of an interface for every packet and
 //!   poll; with one each, a packet costs the same with ten thousand other connections open. The caller's flow table
@@ -12,7 +12,7 @@
 //! - **A memory budget** ([`budget`]): buffers give windows of 4 MiB while memory is plentiful and halve as an owner's
 //!   share or the total fills, down to 64 KiB; then new connections are refused.
 //! - **A truthful end** ([`Broken`]): a reset is told apart from an orderly close.
-//! - **Repairs** for what smoltcp lacks on long or lossy paths ([`tracker`], [`connection`]).
+//! - **Repairs** for what smoltcp lacks on long or lossy paths ([`sender`]) and against hostile peers ([`receiver`]).
 //!
 //! Order of calls, in the manner of quinn: any number of [`NetStack::handle_packet`] (a batch), then
 //! [`NetStack::poll_transmit`] until it answers `false`, then wait for [`NetStack::poll_timeout`], the next packet or a
@@ -21,15 +21,19 @@
 
 mod budget;
 mod connection;
+mod cubic;
 mod device;
+mod receiver;
+mod rtt;
 mod schedule;
+mod scoreboard;
 mod segment;
+mod sender;
 mod stack;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod time_wait;
-mod tracker;
 
 pub use budget::{MemoryLimits, OwnerId};
 pub use connection::Broken;

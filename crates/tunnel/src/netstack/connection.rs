@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp::{self, State};
-use smoltcp::wire::{HardwareAddress, IpEndpoint};
+use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint};
 use thiserror::Error;
 
 use super::budget::Reservation;
 use super::device::Port;
+use super::receiver::Receiver;
 use super::schedule::Place;
-use super::segment::{MAX_HEADERS, Segment};
+use super::segment::{Edit, MAX_HEADERS, Segment, SynOptions};
+use super::sender::{Sender, Verdict};
 use super::time_wait::TimeWait;
-use super::tracker::Tracker;
 
 /// Both sides must have completed the handshake within this time.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
@@ -26,6 +27,9 @@ const LINGER_LIMIT: Duration = Duration::from_secs(60);
 
 /// Delay of an acknowledgement that no other segment carries. Every second full segment is acknowledged at once.
 const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(10);
+
+/// By how much smoltcp's clock is advanced to make it start over: more than its longest retransmission timeout.
+const START_OVER: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(61);
 
 /// Why a connection ended without an orderly close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -57,8 +61,17 @@ pub(super) struct Connection {
     remote: IpEndpoint,
     pub(super) reservation: Reservation,
     pub(super) place: Place,
-    tracker: Tracker,
     environment: Environment,
+    /// How far smoltcp's clock is ahead: it is advanced to make smoltcp send again.
+    lead: smoltcp::time::Duration,
+    receiver: Receiver,
+    handshake: Handshake,
+    /// From the end of the handshake on.
+    sender: Option<Sender>,
+    /// The window that smoltcp was shown last.
+    shown_window: Option<u16>,
+    /// The latest acknowledgement of the peer: the form for those that are made up.
+    template: Option<(Segment, Box<[u8]>)>,
     broken: Option<Broken>,
     /// The stream was closed for writing before the handshake was complete.
     fin_wanted: bool,
@@ -68,6 +81,15 @@ pub(super) struct Connection {
     patience: Option<Instant>,
     /// The last acknowledgement of a connection that both sides have closed.
     final_ack: Option<Box<[u8]>>,
+}
+
+/// What the two SYNs have shown so far.
+#[derive(Debug, Default)]
+struct Handshake {
+    /// Sequence number of our own.
+    sent: Option<u32>,
+    /// Options and window of the peer's.
+    received: Option<(SynOptions, u16)>,
 }
 
 /// What is to become of a connection after a visit.
@@ -100,6 +122,7 @@ impl Connection {
         let mut socket = tcp::Socket::new(buffer(), buffer());
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(Some(ACK_DELAY));
+        socket.set_congestion_control(tcp::CongestionControl::None);
         let mut sockets = SocketSet::new(vec![SocketStorage::EMPTY]);
         let handle = sockets.add(socket);
         Self {
@@ -110,8 +133,13 @@ impl Connection {
             remote,
             reservation,
             place: Place::default(),
-            tracker: Tracker::new(reservation.buffer_bytes),
             environment,
+            lead: smoltcp::time::Duration::ZERO,
+            receiver: Receiver::new(reservation.buffer_bytes),
+            handshake: Handshake::default(),
+            sender: None,
+            shown_window: None,
+            template: None,
             broken: None,
             fin_wanted: false,
             released: false,
@@ -140,6 +168,11 @@ impl Connection {
         self.sockets.get_mut(self.handle)
     }
 
+    /// The application has read `bytes`.
+    pub(super) fn note_read(&mut self, bytes: usize) {
+        self.receiver.read(bytes);
+    }
+
     pub(super) const fn broken(&self) -> Option<Broken> {
         self.broken
     }
@@ -158,45 +191,79 @@ impl Connection {
         packet: &[u8],
         segment: &Segment,
         now: Instant,
+        scratch: &mut Vec<u8>,
         reply: &mut impl FnMut(&[u8]),
     ) {
-        if self.broken.is_some() || self.tracker.exceeds_syn_window(segment) {
+        if self.broken.is_some() || self.receiver.exceeds_syn_window(segment) {
             return;
         }
-        if segment.syn {
-            self.tracker.peer_syn(segment.scales_window);
+        if segment.syn && self.sender.is_none() {
+            let options = segment.syn_options(packet);
+            self.receiver.peer_syn(segment.seq, options.window_scale.is_some());
+            self.handshake.received = Some((options, segment.window));
+            self.start_sender();
         }
-        let mut headers = [0; MAX_HEADERS];
-        for ack in self.tracker.ack_steps(segment, self.mss()) {
-            if let Some(step) = segment.bare_ack(packet, ack, &mut headers) {
-                self.feed(step, now, reply);
+        let mut advanced = false;
+        let mut window = segment.window;
+        if let Some(sender) = &mut self.sender
+            && !segment.rst
+        {
+            advanced = sender.acknowledged(segment, segment.selective_acks(packet), now);
+            window = sender.shown_window(segment);
+        }
+        let next = self.next_expected();
+        let shown = Some(window);
+        let redundant = segment.is_bare()
+            && segment.seq == next
+            && !advanced
+            && self.handshake_done()
+            && self.shown_window == shown;
+        // smoltcp counts repeated acknowledgements, and would act on the third.
+        if !redundant {
+            if advanced && segment.seq != next && !segment.syn {
+                // It ignores the acknowledgement of a segment outside its window, such as one sent again.
+                let edit = Edit { seq: Some(next), window: shown, bare: true, ..Edit::default() };
+                self.feed(segment.edited(packet, edit, scratch), now, reply);
             }
+            let without_fin = self.receiver.fin_is_premature(segment);
+            let edit = Edit { window: shown, without_fin, ..Edit::default() };
+            self.feed(segment.edited(packet, edit, scratch), now, reply);
+            self.shown_window = shown;
         }
-        if self.tracker.fin_is_premature(segment) {
-            self.feed(&segment.without_fin(packet), now, reply);
-        } else {
-            self.feed(packet, now, reply);
-        }
-        if let Some(ack) = segment.ack {
-            self.tracker.acknowledged(ack);
-        }
+        self.keep_template(packet, segment);
         self.after_receive(segment, now);
+    }
+
+    /// Does what time has made due, before [`Connection::transmit`].
+    pub(super) fn handle_timeout(&mut self, now: Instant, scratch: &mut Vec<u8>) {
+        let due = self.sender.as_ref().and_then(Sender::deadline).is_some_and(|at| at <= now);
+        if due && self.sender.as_mut().is_some_and(|sender| sender.handle_timeout(now)) {
+            self.show_window(now, scratch);
+        }
     }
 
     /// Sends at most one packet into `buffer`; answers its length.
     pub(super) fn transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
-        let time = smoltcp_time(self.environment.epoch, now);
-        let mut port = Port::new(self.environment.mtu, buffer);
-        self.interface.poll_egress(time, &mut port, &mut self.sockets);
-        let len = port.sent()?;
-        let packet = buffer.get(..len)?;
-        if let Some(segment) = Segment::parse(packet) {
-            self.tracker.sent(&segment);
+        loop {
+            if self.sender.as_mut().is_some_and(Sender::start_over) {
+                self.lead += START_OVER;
+            }
+            let time = self.time(now);
+            let mut port = Port::new(self.environment.mtu, buffer);
+            self.interface.poll_egress(time, &mut port, &mut self.sockets);
+            let len = port.sent()?;
+            let packet = buffer.get_mut(..len)?;
+            let Some(segment) = Segment::parse(packet) else { return Some(len) };
+            if segment.syn {
+                self.handshake.sent = Some(segment.seq);
+                self.start_sender();
+            }
+            let Some(len) = self.screen(&segment, packet, now) else { continue };
+            if matches!(self.socket().state(), State::TimeWait | State::Closing) {
+                self.final_ack = buffer.get(..len).map(Into::into);
+            }
+            return Some(len);
         }
-        if matches!(self.socket().state(), State::TimeWait | State::Closing) {
-            self.final_ack = Some(packet.into());
-        }
-        Some(len)
     }
 
     /// Ends the sending direction after what is queued.
@@ -252,12 +319,6 @@ impl Connection {
         Fate::Lives(next.into_iter().chain(self.patience).min())
     }
 
-    pub(super) fn debug(&mut self) -> String {
-        let s = format!("{:?}", self.socket());
-        let s: String = s.split(", ").filter(|f| !f.starts_with("Contig") && !f.contains("0, 0") && f.len() < 300 && !f.chars().all(|c| c.is_numeric())).collect::<Vec<_>>().join(" ");
-        format!("{:?} {:?} {s}", self.broken, self.tracker)
-    }
-
     /// Whether smoltcp has something to send at once, without regard to timers.
     pub(super) fn wants_to_send(&mut self) -> bool {
         // Any time does: work that is due at once is reported as time zero.
@@ -268,16 +329,80 @@ impl Connection {
 
 impl Connection {
     fn feed(&mut self, packet: &[u8], now: Instant, reply: &mut impl FnMut(&[u8])) {
-        let time = smoltcp_time(self.environment.epoch, now);
+        let time = self.time(now);
         let mut buffer = [0; MAX_HEADERS];
         let mut port = Port::with_received(self.environment.mtu, packet, &mut buffer);
         self.interface.poll_ingress_single(time, &mut port, &mut self.sockets);
-        if let Some(answer) = port.sent().and_then(|len| buffer.get(..len)) {
-            if let Some(segment) = Segment::parse(answer) {
-                self.tracker.sent(&segment);
-            }
-            reply(answer);
+        if let Some(answer) = port.sent().and_then(|len| buffer.get_mut(..len))
+            && let Some(segment) = Segment::parse(answer)
+            && let Some(len) = self.screen(&segment, answer, now)
+        {
+            reply(answer.get(..len).unwrap_or_default());
         }
+    }
+
+    /// Decides whether a packet of smoltcp's may leave, and amends it; answers its new length.
+    fn screen(&mut self, segment: &Segment, packet: &mut [u8], now: Instant) -> Option<usize> {
+        let news = self.receiver.sent(segment);
+        let Some(sender) = self.sender.as_mut().filter(|_| !segment.syn) else { return Some(packet.len()) };
+        // An acknowledgement or reset counts from the end of what was sent, or the peer takes it for an old one;
+        // smoltcp counts from where it has started over.
+        let at_end = Edit { seq: Some(sender.max()), ..Edit::default() };
+        if segment.is_bare() || segment.rst {
+            let as_it_is = segment.seq == sender.max();
+            return Some(if as_it_is { packet.len() } else { segment.amend(packet, at_end) });
+        }
+        match sender.judge(segment, now) {
+            Verdict::Send => Some(packet.len()),
+            // The acknowledgement that it carries is wanted all the same.
+            Verdict::Hold => news.then(|| segment.amend(packet, Edit { bare: true, ..at_end })),
+        }
+    }
+
+    fn start_sender(&mut self) {
+        if let (None, Some(sent), Some((options, window))) =
+            (&self.sender, self.handshake.sent, self.handshake.received)
+        {
+            self.sender = Some(Sender::new(sent.wrapping_add(1), self.mss(), options, window.into()));
+        }
+    }
+
+    /// Tells smoltcp of a window that has changed without the peer's doing.
+    fn show_window(&mut self, now: Instant, scratch: &mut Vec<u8>) {
+        let (Some(sender), Some((segment, packet))) = (&self.sender, self.template.take()) else { return };
+        let window = Some(sender.shown_window(&segment));
+        if self.shown_window != window {
+            self.shown_window = window;
+            let (seq, ack) = (Some(self.next_expected()), Some(sender.unacked()));
+            let edit = Edit { seq, ack, window, bare: true, ..Edit::default() };
+            self.feed(segment.edited(&packet, edit, scratch), now, &mut |_| ());
+        }
+        self.template = Some((segment, packet));
+    }
+
+    fn keep_template(&mut self, packet: &[u8], segment: &Segment) {
+        if segment.ack.is_none() || segment.rst {
+            return;
+        }
+        let headers = packet.get(..segment.headers_len()).unwrap_or(packet);
+        match &mut self.template {
+            Some((kept, bytes)) if bytes.len() == headers.len() => {
+                *kept = *segment;
+                bytes.copy_from_slice(headers);
+            }
+            template => *template = Some((*segment, headers.into())),
+        }
+    }
+
+    fn next_expected(&self) -> u32 {
+        let socket = self.socket();
+        let peer_closed =
+            matches!(socket.state(), State::CloseWait | State::LastAck | State::Closing | State::TimeWait);
+        self.receiver.next(socket.recv_queue(), peer_closed)
+    }
+
+    fn time(&self, now: Instant) -> smoltcp::time::Instant {
+        smoltcp_time(self.environment.epoch, now) + self.lead
     }
 
     fn after_receive(&mut self, segment: &Segment, now: Instant) {
@@ -312,17 +437,23 @@ impl Connection {
 
     /// When smoltcp wants to be polled; `now` itself when at once.
     fn next_poll(&mut self, now: Instant) -> Option<Instant> {
-        let time = smoltcp_time(self.environment.epoch, now);
-        let at = self.interface.poll_at(time, &self.sockets)?;
-        if at <= time {
-            return Some(now);
-        }
-        Some(now + Duration::from(at - time))
+        let time = self.time(now);
+        let own = self.interface.poll_at(time, &self.sockets).map(|at| match at <= time {
+            true => now,
+            false => now + Duration::from(at - time),
+        });
+        let open = !matches!(self.socket().state(), State::Closed | State::Listen | State::TimeWait);
+        let sender = self.sender.as_ref().filter(|_| open).and_then(Sender::deadline);
+        own.into_iter().chain(sender).min()
     }
 
+    /// The largest payload of ours that fits the MTU.
     fn mss(&self) -> u32 {
-        // 20 bytes of TCP header, 20 or 40 of IP; the difference does not matter for the size of a step.
-        self.environment.mtu.saturating_sub(60) as u32
+        let headers = match self.local.addr {
+            IpAddress::Ipv4(_) => 20 + 20,
+            IpAddress::Ipv6(_) => 40 + 20,
+        };
+        self.environment.mtu.saturating_sub(headers) as u32
     }
 }
 

@@ -1,4 +1,4 @@
-//! A checked view of one TCP segment inside an IP packet, and the few edits made to copies of its header.
+//! A checked view of one TCP segment inside an IP packet, and the few edits that are made to segments.
 
 use smoltcp::wire::{
     IpAddress, IpEndpoint, IpProtocol, IpVersion, Ipv4Packet, Ipv6Packet, TcpPacket, TcpSeqNumber,
@@ -17,11 +17,28 @@ pub(super) struct Segment {
     pub(super) ack: Option<u32>,
     pub(super) window: u16,
     pub(super) syn: bool,
-    /// Whether a SYN carries the window scale option.
-    pub(super) scales_window: bool,
     pub(super) fin: bool,
     pub(super) rst: bool,
     pub(super) payload_len: usize,
+}
+
+/// What a SYN offers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SynOptions {
+    pub(super) mss: Option<u16>,
+    pub(super) window_scale: Option<u8>,
+    pub(super) selective_ack: bool,
+}
+
+/// Changes to a segment; `None` leaves a field as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Edit {
+    pub(super) seq: Option<u32>,
+    pub(super) ack: Option<u32>,
+    pub(super) window: Option<u16>,
+    /// Cut the payload off, and SYN, FIN and PSH with it.
+    pub(super) bare: bool,
+    pub(super) without_fin: bool,
 }
 
 impl Segment {
@@ -52,24 +69,22 @@ impl Segment {
     fn parse_tcp(
         (source, destination): (IpAddress, IpAddress),
         ip_header_len: usize,
-        payload: &[u8],
+        tcp: &[u8],
     ) -> Option<Self> {
-        let tcp = TcpPacket::new_checked(payload).ok()?;
-        let tcp_header_len = usize::from(tcp.header_len());
+        let packet = TcpPacket::new_checked(tcp).ok()?;
+        let tcp_header_len = usize::from(packet.header_len());
         Some(Self {
-            source: IpEndpoint::new(source, tcp.src_port()),
-            destination: IpEndpoint::new(destination, tcp.dst_port()),
+            source: IpEndpoint::new(source, packet.src_port()),
+            destination: IpEndpoint::new(destination, packet.dst_port()),
             ip_header_len,
             headers_len: ip_header_len + tcp_header_len,
-            seq: to_bits(tcp.seq_number()),
-            ack: tcp.ack().then(|| to_bits(tcp.ack_number())),
-            window: tcp.window_len(),
-            syn: tcp.syn(),
-            scales_window: tcp.syn()
-                && tcp.options_summary().is_ok_and(|options| options.window_scale.is_some()),
-            fin: tcp.fin(),
-            rst: tcp.rst(),
-            payload_len: payload.len() - tcp_header_len,
+            seq: to_bits(packet.seq_number()),
+            ack: packet.ack().then(|| to_bits(packet.ack_number())),
+            window: packet.window_len(),
+            syn: packet.syn(),
+            fin: packet.fin(),
+            rst: packet.rst(),
+            payload_len: tcp.len() - tcp_header_len,
         })
     }
 
@@ -83,34 +98,89 @@ impl Segment {
         self.seq.wrapping_add(self.payload_len as u32)
     }
 
-    /// Writes a copy of `packet`'s headers, without payload and FIN, acknowledging `ack`.
-    pub(super) fn bare_ack<'b>(
-        &self,
-        packet: &[u8],
-        ack: u32,
-        buffer: &'b mut [u8; MAX_HEADERS],
-    ) -> Option<&'b [u8]> {
-        let headers = buffer.get_mut(..self.headers_len)?;
-        headers.copy_from_slice(packet.get(..self.headers_len)?);
-        match self.source.addr {
-            IpAddress::Ipv4(_) => {
-                Ipv4Packet::new_unchecked(&mut *headers).set_total_len(self.headers_len as u16)
-            }
-            IpAddress::Ipv6(_) => Ipv6Packet::new_unchecked(&mut *headers)
-                .set_payload_len((self.headers_len - self.ip_header_len) as u16),
-        }
-        let mut tcp = TcpPacket::new_unchecked(&mut headers[self.ip_header_len..]);
-        tcp.set_ack_number(from_bits(ack));
-        tcp.set_fin(false);
-        tcp.set_psh(false);
-        Some(headers)
+    /// Length of the IP and TCP headers.
+    pub(super) const fn headers_len(&self) -> usize {
+        self.headers_len
     }
 
-    /// A copy of `packet` without its FIN.
-    pub(super) fn without_fin(&self, packet: &[u8]) -> Vec<u8> {
-        let mut copy = packet.to_vec();
-        TcpPacket::new_unchecked(&mut copy[self.ip_header_len..]).set_fin(false);
-        copy
+    /// Nothing but an acknowledgement.
+    pub(super) fn is_bare(&self) -> bool {
+        self.end() == self.seq && !self.rst
+    }
+
+    /// What a SYN offers; options that cannot be read are as good as absent.
+    pub(super) fn syn_options(&self, packet: &[u8]) -> SynOptions {
+        let options = packet.get(self.ip_header_len..).and_then(|tcp| TcpPacket::new_checked(tcp).ok());
+        let summary = options.and_then(|tcp| tcp.options_summary().ok());
+        summary.map_or(SynOptions::default(), |summary| SynOptions {
+            mss: summary.max_segment_size.filter(|&mss| mss != 0),
+            window_scale: summary.window_scale,
+            selective_ack: summary.sack_permitted,
+        })
+    }
+
+    /// The ranges acknowledged selectively.
+    pub(super) fn selective_acks(&self, packet: &[u8]) -> impl Iterator<Item = (u32, u32)> + use<> {
+        // Most acknowledgements carry no options at all.
+        let with_options = self.headers_len - self.ip_header_len > 20;
+        let tcp = packet.get(self.ip_header_len..).filter(|_| with_options);
+        let tcp = tcp.and_then(|tcp| TcpPacket::new_checked(tcp).ok());
+        tcp.and_then(|tcp| tcp.selective_ack_ranges().ok()).unwrap_or_default().into_iter().flatten()
+    }
+
+    /// A copy of `packet` with changes, for smoltcp to read: checksums are not updated.
+    pub(super) fn edited<'b>(&self, packet: &[u8], edit: Edit, buffer: &'b mut Vec<u8>) -> &'b [u8] {
+        let end = if edit.bare { self.headers_len } else { packet.len() };
+        buffer.clear();
+        buffer.extend_from_slice(packet.get(..end).unwrap_or(packet));
+        self.apply(edit, buffer);
+        buffer
+    }
+
+    /// Changes a packet that is about to leave; answers its new length.
+    pub(super) fn amend(&self, packet: &mut [u8], edit: Edit) -> usize {
+        let end = if edit.bare { self.headers_len } else { packet.len() };
+        let Some(packet) = packet.get_mut(..end) else { return 0 };
+        self.apply(edit, packet);
+        if let IpAddress::Ipv4(_) = self.source.addr {
+            Ipv4Packet::new_unchecked(&mut *packet).fill_checksum();
+        }
+        if let Some(tcp) = packet.get_mut(self.ip_header_len..) {
+            TcpPacket::new_unchecked(tcp).fill_checksum(&self.source.addr, &self.destination.addr);
+        }
+        end
+    }
+
+    fn apply(&self, edit: Edit, packet: &mut [u8]) {
+        if edit.bare {
+            match self.source.addr {
+                IpAddress::Ipv4(_) => {
+                    Ipv4Packet::new_unchecked(&mut *packet).set_total_len(self.headers_len as u16);
+                }
+                IpAddress::Ipv6(_) => {
+                    let payload_len = self.headers_len - self.ip_header_len;
+                    Ipv6Packet::new_unchecked(&mut *packet).set_payload_len(payload_len as u16);
+                }
+            }
+        }
+        let Some(tcp) = packet.get_mut(self.ip_header_len..) else { return };
+        let mut tcp = TcpPacket::new_unchecked(tcp);
+        if let Some(seq) = edit.seq {
+            tcp.set_seq_number(from_bits(seq));
+        }
+        if let Some(ack) = edit.ack {
+            tcp.set_ack_number(from_bits(ack));
+        }
+        if let Some(window) = edit.window {
+            tcp.set_window_len(window);
+        }
+        if edit.bare {
+            tcp.set_syn(false);
+            tcp.set_psh(false);
+        }
+        if edit.bare || edit.without_fin {
+            tcp.set_fin(false);
+        }
     }
 }
 

@@ -90,7 +90,10 @@ pub struct NetStack {
     rng: fastrand::Rng,
     replies: VecDeque<Reply>,
     finished: VecDeque<ConnectionId>,
+    /// The packet being sent.
     scratch: Vec<u8>,
+    /// The packet being received, as smoltcp gets to see it.
+    edited: Vec<u8>,
 }
 
 struct Entry {
@@ -123,6 +126,7 @@ impl NetStack {
             replies: VecDeque::new(),
             finished: VecDeque::new(),
             scratch: vec![0; mtu],
+            edited: Vec::new(),
         }
     }
 
@@ -136,7 +140,7 @@ impl NetStack {
         let ends = (segment.destination, segment.source);
         let mut connection = self.new_connection(owner, ends, now).ok_or(AcceptError::OutOfMemory)?;
         let listening = connection.listen().is_ok();
-        connection.receive(syn, &segment, now, &mut |_| ());
+        connection.receive(syn, &segment, now, &mut self.edited, &mut |_| ());
         if !listening || connection.socket().state() != State::SynReceived {
             self.budget.release(connection.reservation);
             return Err(AcceptError::NotASyn);
@@ -170,14 +174,14 @@ impl NetStack {
         packet: &[u8],
         now: Instant,
     ) -> Result<(), PacketError> {
-        let Self { entries, schedule, replies, .. } = self;
+        let Self { entries, schedule, replies, edited, .. } = self;
         let entry = entries.get_mut(id.slot as usize).filter(|entry| entry.generation == id.generation);
         let entry = entry.ok_or(PacketError::UnknownConnection)?;
         let segment = Segment::parse(packet).ok_or(PacketError::Malformed)?;
         let mut reply = |packet: &[u8]| push_reply(replies, id, packet);
         match &mut entry.kind {
             Kind::Live(connection) if connection.belongs(&segment) => {
-                connection.receive(packet, &segment, now, &mut reply);
+                connection.receive(packet, &segment, now, edited, &mut reply);
                 schedule.mark_ready(id, &mut connection.place);
             }
             Kind::TimeWait(time_wait) if time_wait.belongs(&segment) => {
@@ -312,13 +316,14 @@ impl NetStack {
         quantum: usize,
         out: &mut impl FnMut(ConnectionId, &[u8]),
     ) -> usize {
-        let Self { entries, schedule, scratch, budget, finished, .. } = self;
+        let Self { entries, schedule, scratch, edited, budget, finished, .. } = self;
         let Some(entry) = entries.get_mut(id.slot as usize).filter(|entry| entry.generation == id.generation)
         else {
             return 0;
         };
         let Kind::Live(connection) = &mut entry.kind else { return 0 };
         connection.place.leave_queue();
+        connection.handle_timeout(now, edited);
         let mut sent = 0;
         while sent < quantum
             && let Some(len) = connection.transmit(now, scratch)

@@ -74,12 +74,15 @@ impl NetStack {
         let connection = self.live_mut(id).filter(|c| c.handshake_done() && c.socket().can_recv())?;
         let result = connection.socket_mut().recv(|bytes| {
             let (taken, result) = read(bytes);
-            (taken.min(bytes.len()), result)
+            let taken = taken.min(bytes.len());
+            (taken, (taken, result))
         });
+        let (taken, result) = result.ok()?;
+        connection.note_read(taken);
         if connection.wants_to_send() {
             self.mark_ready(id);
         }
-        result.ok()
+        Some(result)
     }
 
     /// Waits until there is room to write. One writer at a time.

@@ -87,10 +87,6 @@ impl Pair {
     pub(super) fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         let limit = self.now + Duration::from_secs(3600);
         while !done(self) {
-            if self.now >= limit {
-                for (&p, &id) in &self.client_ids { if let Some(c)=self.client.live_mut(id) { println!("client {p} {}", c.debug()); } }
-                for (&p, &id) in &self.server_ids { if let Some(c)=self.server.live_mut(id) { println!("server {p} {}", c.debug()); } }
-            }
             assert!(self.now < limit, "nothing came of it in an hour");
             self.step();
         }

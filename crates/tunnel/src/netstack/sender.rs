@@ -1,0 +1,298 @@
+//! The sending half of TCP as the wire shows it: how much may be on its way, and what must be sent again.
+//!
+//! smoltcp 0.14 can only repeat its first unacknowledged segment or everything, waits at least a second before it
+//! does, starts with two segments and grows by one per acknowledgement. One lost packet on a path of 80 ms stops such
+//! a sender for a second; a bottleneck's queue that overflows does so again and again. So its own congestion control is
+//! switched off and this module decides, by two levers:
+//!
+//! - **The window that smoltcp is shown.** Acknowledgements are handed to it with a window that ends where the
+//!   congestion window (CUBIC, [`super::cubic`]) does, or the peer's own if that is smaller.
+//! - **Which of its segments leave.** To repeat something, smoltcp is made to start over from the first
+//!   unacknowledged byte, by letting its clock pass its retransmission timeout; of what it then sends again only the
+//!   segments that are lost ([`super::scoreboard`]) are let through.
+//!
+//! What is left to smoltcp: the handshake, sequence numbers, the send buffer, closing, and probing a closed window.
+
+use std::time::Instant;
+
+use super::cubic::Cubic;
+use super::rtt::RoundTrip;
+use super::scoreboard::{Delivered, Scoreboard};
+use super::segment::{Segment, SynOptions, before};
+
+/// Duplicate acknowledgements that mean a loss, for peers without selective acknowledgement (RFC 5681).
+const DUPLICATES: u32 = 3;
+
+/// Created when the handshake has shown both sides' options.
+#[derive(Debug)]
+pub(super) struct Sender {
+    mss: u32,
+    /// The peer's window scale.
+    shift: u8,
+    selective: bool,
+    /// The first unacknowledged sequence number.
+    unacked: u32,
+    /// The highest that was sent.
+    max: u32,
+    /// The next that smoltcp will send; behind `max` when it has started over.
+    cursor: u32,
+    /// End of the last byte that probed a closed window.
+    probed: Option<u32>,
+    /// As the peer advertised it.
+    peer_window: u32,
+    board: Scoreboard,
+    cubic: Cubic,
+    round_trip: RoundTrip,
+    recovery: Option<Recovery>,
+    timeout_at: Option<Instant>,
+    look_again_at: Option<Instant>,
+    duplicates: u32,
+}
+
+/// One episode of loss; ends when everything that had been sent at its start is acknowledged.
+#[derive(Debug, Clone, Copy)]
+struct Recovery {
+    until: u32,
+    /// Bytes that may be sent now (proportional rate reduction, RFC 6937); `None` after a timeout, when slow start
+    /// does the pacing.
+    quota: Option<Quota>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Quota {
+    left: u32,
+    /// In flight when the episode began.
+    initial: u32,
+    delivered: u32,
+    sent: u32,
+}
+
+/// What to do with a segment that smoltcp sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Send,
+    /// The peer has it, or it is still on its way, or must wait.
+    Hold,
+}
+
+impl Sender {
+    /// `first` is the sequence number of our first byte, after the SYN.
+    pub(super) fn new(first: u32, local_mss: u32, peer: SynOptions, peer_window: u32) -> Self {
+        let mss = local_mss.min(u32::from(peer.mss.unwrap_or(536)).max(48));
+        Self {
+            mss,
+            shift: peer.window_scale.unwrap_or(0).min(14),
+            selective: peer.selective_ack,
+            unacked: first,
+            max: first,
+            cursor: first,
+            probed: None,
+            peer_window,
+            board: Scoreboard::default(),
+            cubic: Cubic::new(mss),
+            round_trip: RoundTrip::default(),
+            recovery: None,
+            timeout_at: None,
+            look_again_at: None,
+            duplicates: 0,
+        }
+    }
+
+    /// The highest sequence number sent.
+    pub(super) fn max(&self) -> u32 {
+        self.max
+    }
+
+    pub(super) fn unacked(&self) -> u32 {
+        self.unacked
+    }
+
+    /// Takes an acknowledgement in; answers whether it acknowledged something new.
+    pub(super) fn acknowledged(
+        &mut self,
+        segment: &Segment,
+        selective: impl Iterator<Item = (u32, u32)>,
+        now: Instant,
+    ) -> bool {
+        let Some(ack) = segment.ack else { return false };
+        if self.probed == Some(ack) && ack != self.max {
+            // The peer took the byte of a probe after all.
+            self.max = ack;
+        }
+        if before(self.max, ack) || before(ack, self.unacked) {
+            return false;
+        }
+        // The window of a SYN is never scaled.
+        let window = u32::from(segment.window) << if segment.syn { 0 } else { self.shift };
+        let was_full = self.board.in_flight() + 2 * self.mss >= self.cubic.window();
+        let advanced = ack != self.unacked;
+        let repeats = !advanced && segment.is_bare() && window == self.peer_window && !self.board.is_empty();
+        self.peer_window = window;
+        self.unacked = ack;
+        if before(self.cursor, ack) {
+            self.cursor = ack;
+        }
+
+        let mut delivered = Delivered::default();
+        self.board.acknowledge(ack, now, &mut delivered);
+        self.board.acknowledge_selectively(selective, now, &mut delivered);
+        if let Some(sample) = delivered.round_trip {
+            self.round_trip.sample(sample);
+        }
+        if delivered.bytes > 0 {
+            self.round_trip.answered();
+            self.timeout_at = (!self.board.is_empty()).then(|| now + self.round_trip.timeout());
+        }
+
+        let ended = self.recovery.is_some_and(|recovery| !before(ack, recovery.until));
+        if ended {
+            self.recovery = None;
+        }
+        let partial = advanced && self.recovery.is_some();
+        self.duplicates = if repeats { self.duplicates + 1 } else { 0 };
+        let mut lost = self.look_for_losses(now);
+        if !self.selective && (self.duplicates == DUPLICATES || partial) {
+            lost |= self.board.lose_first();
+        }
+        if lost && self.recovery.is_none() {
+            self.enter_recovery();
+        } else if was_full && (self.recovery.is_none() || self.cubic.in_slow_start()) {
+            self.cubic.on_ack(delivered.bytes, self.round_trip.smoothed(), now);
+        }
+        self.grant(delivered.bytes);
+        advanced
+    }
+
+    /// Judges a segment that smoltcp sends and that occupies sequence space.
+    pub(super) fn judge(&mut self, segment: &Segment, now: Instant) -> Verdict {
+        let (start, end) = (segment.seq, segment.end());
+        if self.is_probe(segment) {
+            self.probed = Some(end);
+            return Verdict::Send;
+        }
+        self.cursor = end;
+        let len = end.wrapping_sub(start);
+        let fresh = before(self.max, end);
+        self.probed = None;
+        if !fresh && (!self.board.is_lost(start, end) || self.allowance() == 0) {
+            return Verdict::Hold;
+        }
+        self.board.resent(start, end, now);
+        if fresh {
+            self.board.sent(if before(start, self.max) { self.max } else { start }, end, now);
+            self.max = end;
+        }
+        if let Some(Recovery { quota: Some(quota), .. }) = &mut self.recovery {
+            quota.left = quota.left.saturating_sub(len);
+            quota.sent += len;
+        }
+        self.timeout_at.get_or_insert(now + self.round_trip.timeout());
+        Verdict::Send
+    }
+
+    /// The window field to show to smoltcp instead of the one of `segment`.
+    pub(super) fn shown_window(&self, segment: &Segment) -> u16 {
+        let real = segment.window;
+        let shift = if segment.syn { 0 } else { self.shift };
+        let field = |bytes: u32| u16::try_from(bytes >> shift).unwrap_or(u16::MAX);
+        let field_up = |bytes: u32| u16::try_from(bytes.div_ceil(1 << shift)).unwrap_or(u16::MAX);
+
+        let in_use = self.max.wrapping_sub(self.unacked);
+        let allowance = self.allowance();
+        // Whole segments of new data only: smoltcp would fill a smaller rest with a small one.
+        let fresh = allowance.saturating_sub(self.board.lost()) / self.mss * self.mss;
+        let wanted = if fresh > 0 && self.mss >> shift > 0 {
+            field(in_use + fresh)
+        } else if fresh > 0 {
+            field_up(in_use + fresh)
+        } else if allowance > 0 && self.board.lost() > 0 {
+            let end = self.board.lost_up_to(allowance).unwrap_or(self.max);
+            field_up(end.wrapping_sub(self.unacked))
+        } else {
+            field(in_use)
+        };
+        // A peer that takes back part of its window does not make smoltcp forget what is on its way, and only a
+        // window that is really closed may look so: smoltcp would begin to probe it.
+        let floor = if in_use > 0 || real > 0 { 1 } else { 0 };
+        wanted.min(real.max(field_up(in_use))).max(floor)
+    }
+
+    /// Whether smoltcp must start over from the first unacknowledged byte; the caller makes it.
+    pub(super) fn start_over(&mut self) -> bool {
+        let behind = self.board.first_lost().is_some_and(|lost| before(lost, self.cursor));
+        if behind && self.allowance() > 0 {
+            self.cursor = self.unacked;
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timeout_at.into_iter().chain(self.look_again_at).min()
+    }
+
+    /// To be called when the deadline has come; answers whether something changed.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
+        if self.timeout_at.is_some_and(|at| at <= now) {
+            self.board.lose_all();
+            self.cubic.on_timeout();
+            self.round_trip.timed_out();
+            self.recovery = Some(Recovery { until: self.max, quota: None });
+            self.timeout_at = (!self.board.is_empty()).then(|| now + self.round_trip.timeout());
+            self.look_again_at = None;
+            return true;
+        }
+        if self.look_again_at.is_some_and(|at| at <= now) {
+            let lost = self.look_for_losses(now);
+            if lost && self.recovery.is_none() {
+                self.enter_recovery();
+            }
+            return lost;
+        }
+        false
+    }
+}
+
+impl Sender {
+    /// Bytes that may be sent now, new or again.
+    fn allowance(&self) -> u32 {
+        let room = self.cubic.window().saturating_sub(self.board.in_flight());
+        match self.recovery {
+            Some(Recovery { quota: Some(quota), .. }) => room.min(quota.left),
+            _ => room,
+        }
+    }
+
+    fn look_for_losses(&mut self, now: Instant) -> bool {
+        let (lost, again) = self.board.detect_losses(self.round_trip.least() / 4, now);
+        self.look_again_at = again;
+        lost
+    }
+
+    fn enter_recovery(&mut self) {
+        let initial = (self.board.in_flight() + self.board.lost()).max(self.mss);
+        self.cubic.on_congestion();
+        let quota = Quota { left: self.mss, initial, delivered: 0, sent: 0 };
+        self.recovery = Some(Recovery { until: self.max, quota: Some(quota) });
+    }
+
+    /// Proportional rate reduction: what may leave in recovery follows what arrived.
+    fn grant(&mut self, delivered: u32) {
+        let (window, in_flight, mss) = (self.cubic.window(), self.board.in_flight(), self.mss);
+        let Some(Recovery { quota: Some(quota), .. }) = &mut self.recovery else { return };
+        quota.delivered += delivered;
+        let send = if in_flight > window {
+            let share = u64::from(quota.delivered) * u64::from(window) / u64::from(quota.initial);
+            u32::try_from(share).unwrap_or(u32::MAX).saturating_sub(quota.sent)
+        } else {
+            let limit = quota.delivered.saturating_sub(quota.sent).max(delivered) + mss;
+            limit.min(window - in_flight)
+        };
+        quota.left = quota.left.max(send);
+    }
+
+    /// smoltcp probes a closed window with a byte that it does not count as sent.
+    fn is_probe(&self, segment: &Segment) -> bool {
+        self.peer_window == 0 && segment.payload_len == 1 && self.board.is_empty()
+    }
+}
