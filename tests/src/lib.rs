@@ -17,6 +17,7 @@ pub mod recording;
 pub mod reference;
 pub mod relay;
 pub mod require;
+pub mod shim;
 pub mod site;
 pub mod sniffer;
 pub mod stock;

@@ -1,7 +1,7 @@
 //! What the product reports as JSON, as far as tests ask about it. The only file that knows these shapes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -98,6 +98,8 @@ pub struct Denial {
     pub protocol: String,
     /// Where it wanted to go.
     pub destination: Destination,
+    /// Every port that was tried, like `22,80-90`; empty for ICMP.
+    pub ports: String,
     /// How often.
     pub count: u64,
     /// Why it was refused.
@@ -171,6 +173,22 @@ pub struct ShimListener {
     pub listen: SocketAddr,
     /// Why it does not listen.
     pub error: Option<serde_json::Value>,
+}
+
+impl Denial {
+    /// Every port that was tried.
+    ///
+    /// # Panics
+    /// When the list is not as documented: that is a failure of the product.
+    #[must_use]
+    pub fn ports(&self) -> BTreeSet<u16> {
+        let number = |text: &str| text.parse::<u16>().unwrap_or_else(|_| panic!("ports `{}`", self.ports));
+        let ranges = self.ports.split(',').filter(|range| !range.is_empty());
+        ranges
+            .map(|range| range.split_once('-').unwrap_or((range, range)))
+            .flat_map(|(a, b)| number(a)..=number(b))
+            .collect()
+    }
 }
 
 impl Site {

@@ -107,7 +107,7 @@ fn unsafe_code_is_denied_everywhere_and_allowed_in_netio_alone() {
         let manifest = fs::read_to_string(member.join("Cargo.toml")).unwrap();
         assert!(manifest.contains("[lints]\nworkspace = true"), "{} has other lints", member.display());
     }
-    let files: Vec<_> = members().iter().flat_map(|member| sources(member)).collect();
+    let files: Vec<_> = members().iter().flat_map(sources).collect();
     let opens = |path: &PathBuf| code(path).contains("(unsafe_code");
     let openers: Vec<_> = files.iter().filter(|path| opens(path)).collect();
     let netio = root().join("crates/netio");
@@ -116,7 +116,7 @@ fn unsafe_code_is_denied_everywhere_and_allowed_in_netio_alone() {
 
 #[test]
 fn only_the_stores_contain_sql() {
-    let files: Vec<_> = members().iter().flat_map(|member| sources(member)).collect();
+    let files: Vec<_> = members().iter().flat_map(sources).collect();
     let stores =
         ["crates/audit/src", "keys/src/registry.rs", "keys/src/registry"].map(|store| root().join(store));
     let statements =

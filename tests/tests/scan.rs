@@ -48,15 +48,11 @@ fn a_scan_of_all_tcp_ports_finds_exactly_the_roles_ports_and_every_refusal_is_on
     site.stop().unwrap();
     let denials: Vec<Denial> =
         site.records("denials", &["--client", "scanner", "--limit", "1000000"]).unwrap();
-    let denied: BTreeSet<_> = denials
-        .iter()
-        .filter(|denial| denial.protocol == "tcp")
-        .map(|denial| (denial.destination.address, denial.destination.port.unwrap()))
-        .collect();
     for (server, ports) in &allowed {
-        let missing: Vec<_> =
-            (1..=65_535).filter(|port| ports.contains(port) == denied.contains(&(*server, *port))).collect();
-        assert!(missing.is_empty(), "{server}: wrong in the denials: {missing:?}");
+        let denied = denied(&denials, "tcp", *server);
+        let wrong: Vec<_> =
+            (1..=65_535).filter(|port| ports.contains(port) == denied.contains(port)).collect();
+        assert!(wrong.is_empty(), "{server}: wrong in the denials: {wrong:?}");
     }
 }
 
@@ -86,17 +82,9 @@ fn no_udp_port_of_a_server_answers_and_every_refusal_is_on_record() {
     site.stop().unwrap();
     let denials: Vec<Denial> =
         site.records("denials", &["--client", "scanner", "--limit", "1000000"]).unwrap();
+    let tried: BTreeSet<u16> = COMMON_UDP.split(',').map(|port| port.parse().unwrap()).collect();
     for server in servers {
-        for port in COMMON_UDP.split(',').map(|port| port.parse::<u16>().unwrap()) {
-            let listed = |denial: &&Denial| {
-                let to = (denial.destination.address, denial.destination.port);
-                denial.protocol == "udp" && to == (server, Some(port))
-            };
-            assert!(
-                denials.iter().find(listed).is_some_and(|denial| denial.count > 0),
-                "{server} udp/{port}"
-            );
-        }
+        assert_eq!(denied(&denials, "udp", server), tried, "{server}");
     }
 }
 
@@ -158,6 +146,13 @@ fn from_the_internet_without_a_key_the_gateway_shows_nothing() {
     // No answer at all is what nmap calls `open|filtered`; any answer would make it `open`.
     let udp = nmap(&["-sU", "-p51820"]);
     assert!(udp.contains("51820/open|filtered/udp"), "{udp}");
+}
+
+/// The ports of an address that are on record as refused.
+fn denied(denials: &[Denial], protocol: &str, address: IpAddr) -> BTreeSet<u16> {
+    let about =
+        denials.iter().filter(|denial| denial.protocol == protocol && denial.destination.address == address);
+    about.flat_map(Denial::ports).collect()
 }
 
 /// The open ports that nmap finds on each address, over the tunnel.
