@@ -56,6 +56,8 @@ pub struct Database {
 
 /// Kept in the header of the file (`PRAGMA application_id`), so that another program's database is recognised: "VMSG".
 const APPLICATION_ID: i64 = 0x564d_5347;
+/// One page of the smallest kind. SQLite takes less for a new database, but [`create_file`] never leaves less behind.
+const SMALLEST: u64 = 512;
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers beside the one possible writer of SQLite.
@@ -71,7 +73,7 @@ impl Database {
         let path = std::path::absolute(path).map_err(DbError::io(path))?;
         match std::fs::metadata(&path) {
             Ok(meta) if !meta.is_file() => return Err(DbError::NotADatabase { path }),
-            Ok(meta) if meta.len() == 0 => return Err(DbError::Empty { path }),
+            Ok(meta) if meta.len() < SMALLEST => return Err(DbError::Truncated { path, bytes: meta.len() }),
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => match create {
                 Create::No => return Err(DbError::Missing { path }),
@@ -224,8 +226,8 @@ async fn prepare(connection: &mut AnyConnection, busy_timeout: Duration) -> Resu
 pub enum DbError {
     #[error("there is no database at {}", .path.display())]
     Missing { path: PathBuf },
-    #[error("the database {} is empty (0 bytes)", .path.display())]
-    Empty { path: PathBuf },
+    #[error("the database {} is truncated: only {bytes} bytes are left", .path.display())]
+    Truncated { path: PathBuf, bytes: u64 },
     #[error("{} is not a database", .path.display())]
     NotADatabase { path: PathBuf },
     #[error("the database {} is damaged or truncated", .path.display())]
@@ -262,7 +264,7 @@ impl DbError {
             Self::Missing { .. } => {
                 "name the right data directory with --data, or make one with `vmsgate-keys init`"
             }
-            Self::Empty { .. } => {
+            Self::Truncated { .. } => {
                 "restore it from a backup; if there never was anything in it, remove the file and run `vmsgate-keys init`"
             }
             Self::NotADatabase { .. } | Self::Foreign { .. } => "name the right data directory with --data",

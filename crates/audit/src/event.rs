@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
+    ports::Ports,
     subject::{Destination, FlowSubject, Protocol, SessionSubject, Traffic},
     text::{Label, Reason, Snapshot},
     time::UtcTime,
@@ -73,7 +74,9 @@ pub struct FlowClosed {
     pub traffic: Traffic,
 }
 
-/// Attempts that policy refused, all of one session, destination and port within ten seconds.
+/// Attempts that policy refused, all of one session and destination within ten seconds.
+///
+/// `destination.port` is set when it was one port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowDenied {
     pub session: Arc<SessionSubject>,
@@ -81,6 +84,9 @@ pub struct FlowDenied {
     /// The client's address inside the tunnel.
     pub source: IpAddr,
     pub destination: Destination,
+    /// Every port that was tried: one, or those of a scan; none for protocols without ports.
+    #[serde(default, skip_serializing_if = "Ports::is_empty")]
+    pub ports: Ports,
     pub count: u64,
     pub first: UtcTime,
     pub last: UtcTime,

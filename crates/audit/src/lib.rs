@@ -14,7 +14,7 @@
 //!
 //! # What is where
 //!
-//! Pure, without sockets, files, threads or clocks: [`time`], [`text`], [`subject`], [`event`], [`record`],
+//! Pure, without sockets, files, threads or clocks: [`time`], [`text`], [`ports`], [`subject`], [`event`], [`record`],
 //! [`canonical`], [`chain`]. SQL is found in [`db`], `store`, `index`, `recovery` and [`query`] alone.
 //!
 //! # When the store fails
@@ -27,6 +27,7 @@ pub mod canonical;
 pub mod chain;
 pub mod db;
 pub mod event;
+pub mod ports;
 pub mod query;
 pub mod record;
 pub mod subject;
@@ -45,6 +46,7 @@ pub use chain::{Chain, Hash, Head, StoredEntry};
 pub use db::{Create, Database, DbError, WriteTransaction};
 pub use event::Event;
 pub use health::{Health, HealthState};
+pub use ports::Ports;
 pub use record::{Entry, Record};
 pub use store::{StoreError, append, entries, head};
 pub use subject::{Destination, FlowSubject, HostPort, Protocol, SessionSubject, Traffic, Volume};

@@ -12,8 +12,8 @@ use vmsgate_audit::event::{
     SessionOpened, SessionRoamed,
 };
 use vmsgate_audit::{
-    AuditHandle, Destination, Fingerprint, FlowSubject, HostPort, Label, Progress, Protocol, Reason, Record,
-    SessionSubject, Traffic, UtcTime, Volume,
+    AuditHandle, Destination, Fingerprint, FlowSubject, HostPort, Label, Ports, Progress, Protocol, Reason,
+    Record, SessionSubject, Traffic, UtcTime, Volume,
 };
 use vmsgate_tunnel::event::{Denial, FlowInfo, GatewayEvent, RejectedHandshakes, SessionInfo, UnixMillis};
 use vmsgate_tunnel::flow::{self, FlowId};
@@ -174,6 +174,7 @@ fn denied(denial: &Denial) -> FlowDenied {
             address: denial.destination,
             port: single,
         },
+        ports: Ports::new(denial.ports.iter().filter(|_| denial.protocol != policy::Protocol::Icmp).cloned()),
         count: denial.count,
         first: time(denial.first),
         last: time(denial.last),

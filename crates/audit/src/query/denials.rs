@@ -7,6 +7,7 @@ use super::{Filter, Listing, select::Select};
 use crate::{
     db::Database,
     event::Event,
+    ports::Ports,
     record::Entry,
     store::StoreError,
     subject::{Destination, Protocol},
@@ -14,7 +15,7 @@ use crate::{
     time::UtcTime,
 };
 
-/// Attempts that policy refused, counted per session, destination and port.
+/// Attempts that policy refused, counted per session and destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DenialRow {
     pub session: Uuid,
@@ -29,6 +30,8 @@ pub struct DenialRow {
     /// The client's address inside the tunnel.
     pub tunnel_source: IpAddr,
     pub destination: Destination,
+    /// Every port that was tried; `destination.port` is set when it was one.
+    pub ports: Ports,
     pub count: u64,
     pub first: UtcTime,
     pub last: UtcTime,
@@ -68,6 +71,7 @@ fn to_row(entry: Entry) -> Option<DenialRow> {
         protocol: denied.protocol,
         tunnel_source: denied.source,
         destination: denied.destination,
+        ports: denied.ports,
         count: denied.count,
         first: denied.first,
         last: denied.last,

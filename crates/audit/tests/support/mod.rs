@@ -11,8 +11,8 @@ use std::{
 use tempfile::TempDir;
 use uuid::Uuid;
 use vmsgate_audit::{
-    AuditWriter, Chain, Create, Database, Destination, Fingerprint, FlowSubject, HostPort, Label, Protocol,
-    Reason, Record, SessionSubject, StoredEntry, Traffic, UtcTime, Volume, WriterConfig, entries,
+    AuditWriter, Chain, Create, Database, Destination, Fingerprint, FlowSubject, HostPort, Label, Ports,
+    Protocol, Reason, Record, SessionSubject, StoredEntry, Traffic, UtcTime, Volume, WriterConfig, entries,
     event::{Event, FlowClosed, FlowDenied, FlowOpened, SessionClosed, SessionOpened},
 };
 
@@ -108,6 +108,7 @@ pub fn denied(ms: i64, n: u128, server: Option<&str>, port: u16) -> Record {
             address: "192.168.10.21".parse().unwrap(),
             port: Some(port),
         },
+        ports: Ports::new([port..=port]),
         count: 3,
         first: at(ms - 1000),
         last: at(ms),
