@@ -29,7 +29,10 @@ pub enum Command {
     ///
     /// Stops in order on SIGTERM and SIGINT. SIGHUP or a changed file reloads the configuration: whole or not at
     /// all. Changes of the registry apply within two seconds by themselves.
-    #[command(after_long_help = after_help(&["vmsgate run --passphrase-file /run/secrets/vmsgate", "vmsgate -c gateway.toml --data ./data --passphrase-file ./passphrase run"]))]
+    #[command(after_long_help = after_help(&[
+        "vmsgate run --passphrase-file /run/secrets/vmsgate",
+        "vmsgate -c gateway.toml --data ./data --passphrase-file ./passphrase run",
+    ]))]
     Run,
 
     /// Check the configuration file and say what is wrong with it

@@ -30,21 +30,25 @@ use crate::{
 fn main() -> ExitCode {
     run_main(|| {
         let Cli { output, installation, command } = Cli::parse();
-        logging::init(&output, Verbosity::Warnings);
+        let default = match command {
+            Command::Run => Verbosity::Milestones,
+            _ => Verbosity::Warnings,
+        };
+        logging::init(&output, default);
         let printer = Printer::new(&output);
-        execute(&Context { output, installation, printer }, &command)
+        execute(Context { installation, printer }, &command)
     })
 }
 
-fn execute(context: &Context, command: &Command) -> Result<Exit, CliError> {
+fn execute(context: Context, command: &Command) -> Result<Exit, CliError> {
     match command {
-        Command::Run => block_on(commands::run::execute(context)),
-        Command::Check => commands::check::execute(context),
-        Command::Explain(args) => block_on(commands::explain::execute(context, args)),
-        Command::Status => block_on(commands::status::execute(context)),
-        Command::Sessions(args) => block_on(commands::sessions::execute(context, args)),
-        Command::Flows(args) => block_on(commands::flows::execute(context, args)),
-        Command::Denials(args) => block_on(commands::denials::execute(context, args)),
+        Command::Run => block_on(commands::run::execute(&context)),
+        Command::Check => commands::check::execute(&context),
+        Command::Explain(args) => block_on(commands::explain::execute(&context, args)),
+        Command::Status => block_on(commands::status::execute(&context)),
+        Command::Sessions(args) => block_on(commands::sessions::execute(&context, args)),
+        Command::Flows(args) => block_on(commands::flows::execute(&context, args)),
+        Command::Denials(args) => block_on(commands::denials::execute(&context, args)),
     }
 }
 

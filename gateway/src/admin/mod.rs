@@ -12,4 +12,4 @@ mod socket;
 pub mod status;
 
 pub use probes::serve_probes;
-pub use socket::{CONTROL_SOCKET, ControlSocket, SocketError};
+pub use socket::ControlSocket;

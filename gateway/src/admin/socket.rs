@@ -16,14 +16,12 @@ use std::{
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use tokio::net::{UnixListener, UnixStream};
+use vmsgate_keys::DataDir;
 
 use crate::{
     admin::status::{SCHEMA_VERSION, StatusClient, StatusError, StatusReport},
     http::{self, HttpError},
 };
-
-/// Its name in the data directory.
-pub const CONTROL_SOCKET: &str = "control.sock";
 
 /// A bound control socket; dropping it removes the file.
 #[derive(Debug)]
@@ -54,12 +52,12 @@ impl ControlSocket {
     /// # Errors
     /// [`SocketError::Running`] when another gateway has the directory, the others when the file system
     /// refuses.
-    pub async fn bind(data: &Path) -> Result<Self, SocketError> {
-        let lock = lock(data)?;
-        let path = data.join(CONTROL_SOCKET);
-        clear_stale(data, &path).await?;
+    pub async fn bind(data: &DataDir) -> Result<Self, SocketError> {
+        let lock = lock(data.path())?;
+        let path = data.control_socket();
+        clear_stale(data.path(), &path).await?;
         let create = |source| SocketError::Create { path: path.clone(), source };
-        let temporary = data.join(format!("{CONTROL_SOCKET}.{}", std::process::id()));
+        let temporary = path.with_added_extension(std::process::id().to_string());
         let listener = UnixListener::bind(&temporary).map_err(create)?;
         let publish = || {
             fs::set_permissions(&temporary, Permissions::from_mode(0o600))?;
@@ -143,8 +141,11 @@ mod tests {
     use crate::admin::status::{example, status_channel};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    fn data() -> tempfile::TempDir {
-        tempfile::tempdir().unwrap()
+    /// A data directory that goes away with the first of the two.
+    fn data() -> (tempfile::TempDir, DataDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDir::new(directory.path());
+        (directory, data)
     }
 
     async fn ask(path: &Path) -> String {
@@ -157,9 +158,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_socket_is_the_owners_alone_and_goes_with_its_owner() {
-        let data = data();
-        let socket = ControlSocket::bind(data.path()).await.unwrap();
-        let path = data.path().join(CONTROL_SOCKET);
+        let (_directory, data) = data();
+        let socket = ControlSocket::bind(&data).await.unwrap();
+        let path = data.control_socket();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1, "no temporary file stays");
         drop(socket);
@@ -168,29 +169,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_socket_left_behind_is_replaced() {
-        let data = data();
-        let path = data.path().join(CONTROL_SOCKET);
+        let (_directory, data) = data();
+        let path = data.control_socket();
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let _socket = ControlSocket::bind(data.path()).await.unwrap();
+        let _socket = ControlSocket::bind(&data).await.unwrap();
         assert!(UnixStream::connect(&path).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_socket_that_answers_is_left_alone() {
-        let data = data();
-        let path = data.path().join(CONTROL_SOCKET);
+        let (_directory, data) = data();
+        let path = data.control_socket();
         let _stranger = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let error = ControlSocket::bind(data.path()).await.unwrap_err();
+        let error = ControlSocket::bind(&data).await.unwrap_err();
         assert!(matches!(error, SocketError::Running(_)), "{error}");
         assert!(UnixStream::connect(&path).await.is_ok());
     }
 
     #[tokio::test]
     async fn one_data_directory_has_one_gateway() {
-        let data = data();
-        let _first = ControlSocket::bind(data.path()).await.unwrap();
-        let error = ControlSocket::bind(data.path()).await.unwrap_err();
+        let (_directory, data) = data();
+        let _first = ControlSocket::bind(&data).await.unwrap();
+        let error = ControlSocket::bind(&data).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("another gateway is running with the data directory `{}`", data.path().display())
@@ -199,18 +200,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_no_socket_is_not_replaced() {
-        let data = data();
-        let path = data.path().join(CONTROL_SOCKET);
+        let (_directory, data) = data();
+        let path = data.control_socket();
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(ControlSocket::bind(data.path()).await, Err(SocketError::NotASocket(_))));
+        assert!(matches!(ControlSocket::bind(&data).await, Err(SocketError::NotASocket(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
     #[tokio::test]
     async fn a_successors_socket_is_not_removed() {
-        let data = data();
-        let path = data.path().join(CONTROL_SOCKET);
-        let socket = ControlSocket::bind(data.path()).await.unwrap();
+        let (_directory, data) = data();
+        let path = data.control_socket();
+        let socket = ControlSocket::bind(&data).await.unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "somebody else's").unwrap();
         drop(socket);
@@ -219,14 +220,14 @@ mod tests {
 
     #[tokio::test]
     async fn status_is_the_run_loops_answer_or_says_why_not() {
-        let data = data();
-        let socket = ControlSocket::bind(data.path()).await.unwrap();
+        let (_directory, data) = data();
+        let socket = ControlSocket::bind(&data).await.unwrap();
         let (client, mut requests) = status_channel();
         let server = tokio::spawn(socket.serve(client));
         let run_loop = async {
             let _ = requests.recv().await.unwrap().send(example());
         };
-        let path = data.path().join(CONTROL_SOCKET);
+        let path = data.control_socket();
         let (answer, ()) = tokio::join!(ask(&path), run_loop);
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -17,17 +17,24 @@ const SCHEMA_VERSION: u32 = 1;
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
+    #[command(flatten)]
+    who: Who,
+
+    /// What to reach: SERVER:SERVICE, SERVER:PORT[/udp] or ADDR:PORT[/udp]; `icmp` as the port asks for echo
+    #[arg(long, value_name = "TARGET")]
+    to: String,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Who {
     /// The client whose role is asked about
-    #[arg(long, value_name = "NAME", required_unless_present = "role", conflicts_with = "role")]
+    #[arg(long, value_name = "NAME")]
     client: Option<String>,
 
     /// The role to ask about
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
-
-    /// What to reach: SERVER:SERVICE, SERVER:PORT[/udp] or ADDR:PORT[/udp]; `icmp` as the port asks for echo
-    #[arg(long, value_name = "TARGET")]
-    to: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,17 +67,16 @@ struct Answer {
 
 pub async fn execute(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
     let config = context.config()?;
-    let caller = match (&args.client, &args.role) {
-        (Some(client), _) => caller::look_up(context, &config, client)?,
-        (None, Some(role)) => Caller { role: role.clone(), refused: None },
-        (None, None) => return Err(CliError::user("name a client or a role")),
+    let caller = match &args.who {
+        Who { client: Some(client), .. } => caller::look_up(context, client).await?,
+        Who { client: None, role } => Caller { role: role.clone().unwrap_or_default(), refused: None },
     };
     let policy = build_policy(&config);
     let answers = explain(&config, &policy, &caller.role, &args.to)?;
     let allowed = caller.refused.is_none() && answers.iter().all(|answer| answer.allowed);
     let report = Report {
         role: caller.role,
-        client: args.client.clone(),
+        client: args.who.client.clone(),
         to: args.to.clone(),
         policy_version: config.version.clone(),
         allowed,

@@ -1,9 +1,6 @@
 //! One file per subcommand, and what they share.
 
-use vmsgate_cli::{
-    CliError, Printer,
-    args::{InstallationArgs, OutputArgs},
-};
+use vmsgate_cli::{CliError, Printer, args::InstallationArgs};
 use vmsgate_config::{Config, Finding};
 use vmsgate_keys::DataDir;
 
@@ -19,7 +16,6 @@ pub mod status;
 /// What every command is given.
 #[derive(Debug)]
 pub struct Context {
-    pub output: OutputArgs,
     pub installation: InstallationArgs,
     pub printer: Printer,
 }

@@ -13,9 +13,6 @@ use vmsgate_cli::{CliError, Exit, OrFail, Table, human, time::TimeArg};
 
 use super::Context;
 
-/// The database in the data directory.
-const DATABASE: &str = "vmsgate.db";
-
 #[derive(Debug, Args)]
 pub struct RecordArgs {
     /// List what was so at or after this time: a distance from now (24h, 7d), a date, or an RFC 3339 time
@@ -51,7 +48,7 @@ pub(super) async fn list<Row: Serialize>(
     table: impl FnOnce(&[Row]) -> Table,
 ) -> Result<Exit, CliError> {
     let filter = args.filter(Timestamp::now())?;
-    let path = context.data_dir()?.join(DATABASE);
+    let path = context.data_dir()?.database();
     let database = Database::open(&path, Create::No).await.map_err(|error| {
         let hint = error.hint();
         CliError::user(error).hint(hint)

@@ -1,6 +1,6 @@
 //! `vmsgate status`
 
-use std::{io, path::Path, time::Duration};
+use std::{io, time::Duration};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
@@ -8,12 +8,10 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tokio::net::UnixStream;
 use vmsgate_cli::{CliError, Exit, OrFail, Style, Table, WithHint, human};
+use vmsgate_keys::DataDir;
 
 use super::Context;
-use crate::admin::{
-    CONTROL_SOCKET,
-    status::{SCHEMA_VERSION, SessionStatus, Status, StatusReport, Totals},
-};
+use crate::admin::status::{SCHEMA_VERSION, SessionStatus, Status, StatusReport, Totals};
 
 /// How long the gateway may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -37,9 +35,9 @@ pub async fn execute(context: &Context) -> Result<Exit, CliError> {
     Ok(if ready { Exit::Done } else { Exit::No })
 }
 
-async fn ask(data: &Path) -> Result<StatusReport, CliError> {
-    let path = data.join(CONTROL_SOCKET);
-    let stream = UnixStream::connect(&path).await.map_err(|error| not_reached(data, error))?;
+async fn ask(data: &DataDir) -> Result<StatusReport, CliError> {
+    let stream =
+        UnixStream::connect(data.control_socket()).await.map_err(|error| not_reached(data, error))?;
     let failed = "the control socket gave no usable answer";
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.or_unexpected(failed)?;
     let request = Request::get("/v1/status").header("Host", "gateway").body(Empty::<Bytes>::new());
@@ -67,8 +65,8 @@ async fn ask(data: &Path) -> Result<StatusReport, CliError> {
     Ok(report)
 }
 
-fn not_reached(data: &Path, error: io::Error) -> CliError {
-    let data = data.display();
+fn not_reached(data: &DataDir, error: io::Error) -> CliError {
+    let data = data.path().display();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::user(format!(
             "no gateway is running with the data directory `{data}`"

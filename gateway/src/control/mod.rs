@@ -13,4 +13,3 @@ mod zone;
 pub use dns_tcp::serve_dns_tcp;
 pub use http::serve_http;
 pub use state::{Caller, ControlState};
-pub use zone::Zone;

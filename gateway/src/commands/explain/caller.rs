@@ -1,7 +1,8 @@
 //! The client that `explain --client` names, as the registry knows it.
 
+use jiff::Timestamp;
 use vmsgate_cli::CliError;
-use vmsgate_config::Config;
+use vmsgate_keys::{Client, Registry, RegistryError, Standing};
 
 use crate::commands::Context;
 
@@ -11,6 +12,22 @@ pub(super) struct Caller {
     pub(super) refused: Option<String>,
 }
 
-pub(super) fn look_up(_context: &Context, _config: &Config, client: &str) -> Result<Caller, CliError> {
-    Err(CliError::user(format!("there is no client `{client}`")))
+pub(super) async fn look_up(context: &Context, name: &str) -> Result<Caller, CliError> {
+    let client = find(context, name).await?;
+    let refused = match client.standing(Timestamp::now()) {
+        Standing::Active => None,
+        standing @ (Standing::Suspended | Standing::Revoked | Standing::Expired) => {
+            Some(format!("is {}", standing.as_str()))
+        }
+    };
+    Ok(Caller { role: client.role, refused })
+}
+
+async fn find(context: &Context, name: &str) -> Result<Client, CliError> {
+    let failed = |error: RegistryError| {
+        let hint = error.hint();
+        CliError::user(error).hint(hint)
+    };
+    let registry = Registry::open(&context.data_dir()?.database()).await.map_err(failed)?;
+    registry.client(name).await.map_err(failed)
 }

@@ -1,6 +1,6 @@
 //! What `explain --to` names: an address with ports of one protocol, or several of them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 use vmsgate_cli::CliError;
