@@ -6,6 +6,7 @@ mod admin;
 mod cli;
 mod commands;
 mod control;
+mod demo;
 mod forward;
 mod health;
 mod http;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
 fn execute(context: Context, command: &Command) -> Result<Exit, CliError> {
     match command {
         Command::Run => block_on(commands::run::execute(&context)),
+        Command::Demo => block_on(commands::demo::execute(context)),
         Command::Check => commands::check::execute(&context),
         Command::Explain(args) => block_on(commands::explain::execute(&context, args)),
         Command::Status => block_on(commands::status::execute(&context)),

@@ -23,7 +23,7 @@ pub enum Malformed {
     Options,
     /// A header or transport checksum is wrong.
     Checksum,
-    /// A source or destination that no unicast flow has: multicast, broadcast, loopback, unspecified.
+    /// A source or destination that no unicast flow has: multicast, broadcast, unspecified.
     Address,
     /// A TCP, UDP or ICMP header that contradicts itself.
     Transport,
@@ -372,19 +372,12 @@ fn embedded(quoted: &[u8]) -> Result<FiveTuple, Malformed> {
     })
 }
 
-/// Only addresses that one host can have on a network. The wording of RFC 1122 section 3.2.1.3.
+/// Only addresses that one host can have (RFC 1122 section 3.2.1.3). Loopback ones are left to policy: a server may
+/// be a service of the gateway's own host, if the configuration says so.
 fn check_unicast(address: IpAddr) -> Result<(), Malformed> {
     let unicast = match address {
-        IpAddr::V4(a) => {
-            !a.is_multicast()
-                && !a.is_broadcast()
-                && !a.is_loopback()
-                && a.octets()[0] != 0
-                && a.octets()[0] < 240
-        }
-        IpAddr::V6(a) => {
-            !a.is_multicast() && !a.is_loopback() && !a.is_unspecified() && a.to_ipv4_mapped().is_none()
-        }
+        IpAddr::V4(a) => !a.is_multicast() && !a.is_broadcast() && a.octets()[0] != 0 && a.octets()[0] < 240,
+        IpAddr::V6(a) => !a.is_multicast() && !a.is_unspecified() && a.to_ipv4_mapped().is_none(),
     };
     if unicast { Ok(()) } else { Err(Malformed::Address) }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use vmsgate_cli::{CliError, Exit, Style};
 use vmsgate_config::{Config, ConfigErrors, Finding, Severity};
 
-use super::Context;
+use super::{Context, counted};
 
 const SCHEMA_VERSION: u32 = 1;
 
@@ -66,9 +66,4 @@ fn verdict(config: Option<&Config>, findings: &[Finding]) -> String {
         ),
         None => format!("not usable: {}{warnings}", counted(errors, "error")),
     }
-}
-
-fn counted(number: usize, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{ending}")
 }

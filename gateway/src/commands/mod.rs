@@ -5,6 +5,7 @@ use vmsgate_config::{Config, Finding};
 use vmsgate_keys::DataDir;
 
 pub mod check;
+pub mod demo;
 pub mod denials;
 pub mod explain;
 pub mod flows;
@@ -48,4 +49,11 @@ impl Context {
         }
         Ok(DataDir::new(self.installation.data_dir(Some(&self.config()?.gateway.data))))
     }
+}
+
+/// `1 server`, `2 servers`.
+fn counted(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{ending}")
 }

@@ -73,8 +73,7 @@ fn print<Row: Serialize>(
         printer.table(&table(&listing.rows))?;
     }
     if listing.truncated {
-        printer
-            .note(format_args!("there are more; --limit {} shows twice as many", 2 * listing.rows.len()))?;
+        printer.note("there are more; raise --limit to see them")?;
     }
     if listing.unreadable > 0 {
         let unreadable = listing.unreadable;

@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use vmsgate_cli::{CliError, Exit, OrFail, Style, Table, WithHint, human};
 use vmsgate_keys::DataDir;
 
-use super::Context;
+use super::{Context, counted};
 use crate::admin::status::{SCHEMA_VERSION, SessionStatus, Status, StatusReport, Totals};
 
 /// How long the gateway may take to answer.
@@ -111,9 +111,11 @@ fn print_totals(context: &Context, status: &Status) -> Result<(), CliError> {
     let printer = &context.printer;
     let Totals { flows_open, flows_opened, handshakes_accepted, traffic, .. } = &status.totals;
     printer.line(format_args!(
-        "{} clients, {} sessions, {flows_open} open flows, {flows_opened} since start, {handshakes_accepted} handshakes",
-        status.clients,
-        status.sessions.len(),
+        "{}, {}, {}, {flows_opened} since start, {}",
+        counted(status.clients, "client"),
+        counted(status.sessions.len(), "session"),
+        counted(*flows_open, "open flow"),
+        counted(*handshakes_accepted, "handshake"),
     ))?;
     printer.line(format_args!(
         "received {} in {} packets, sent {} in {} packets",

@@ -1,0 +1,9 @@
+//! `vmsgate demo`
+
+use vmsgate_cli::{CliError, Exit};
+
+use super::Context;
+
+pub async fn execute(context: Context) -> Result<Exit, CliError> {
+    crate::demo::run(context).await
+}
