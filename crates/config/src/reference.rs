@@ -43,7 +43,10 @@ const INTRODUCTION: &str = "\
 
 One TOML file, by default `/etc/vmsgate/gateway.toml`; `-c FILE` or `VMSGATE_CONFIG` names another. A complete, commented
 sample is [deploy/gateway.toml](../deploy/gateway.toml). `vmsgate check` reports every problem at once, each with file, line
-and what to do. Unknown keys are refused. A file with an error is refused whole.
+and what to do. Unknown keys are refused.
+
+A running gateway takes up a changed file by itself, and at once on SIGHUP. A file with an error is refused whole: the gateway
+reports it and goes on with the configuration that it has.
 
 **Environment.** A key of a section that exists once can be given as `VMSGATE_SECTION_KEY`, as the tables say, and then takes
 the place of the file's value. It is written without quotes, a list is separated by commas, and an empty variable counts as
