@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::{
@@ -108,6 +109,17 @@ impl Site {
         let (status, output) = self.gateway.take().context("the gateway does not run")?.stop()?;
         ensure!(status.success(), "the gateway ended with {status}:\n{output}");
         Ok(output)
+    }
+
+    /// Kills the gateway, as a crash or a power cut would end it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        let gateway = self.gateway.take().context("the gateway does not run")?;
+        gateway.signal(Signal::SIGKILL)?;
+        gateway.wait()?;
+        Ok(())
     }
 
     /// The running gateway.
