@@ -81,7 +81,7 @@ pub struct InstanceArgs {
 /// The end of a command's long help: examples, then what the exit status means.
 macro_rules! after_help {
     ($examples:expr) => {
-        format!("Examples:\n{}\n\n{EXIT_STATUS_HELP}", $examples)
+        format!("Examples:\n  {}\n\n{EXIT_STATUS_HELP}", $examples)
     };
 }
 use after_help;
