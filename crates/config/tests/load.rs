@@ -6,14 +6,14 @@ use vmsgate_config::load;
 
 fn written(name: &str, content: &[u8]) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, content).unwrap();
+    std::fs::write(&path, content).expect("the test folder is writable");
     path
 }
 
 /// What loading `path` reports, with its folder left out.
 fn report(path: &Path) -> String {
     let folder = format!("{}/", env!("CARGO_TARGET_TMPDIR"));
-    load(path).unwrap_err().to_string().replace(&folder, "")
+    load(path).expect_err("the file is no good").to_string().replace(&folder, "")
 }
 
 #[test]
