@@ -48,16 +48,18 @@ impl Traffic {
 /// Carries bytes both ways, from one side's buffer straight into the other's, until both directions are closed or one
 /// side breaks. A side that does not read stops the other from sending; the end of one direction is carried across
 /// while the other goes on; a reset becomes a reset. Dropping the future resets both sides.
-pub async fn pump(stream: Stream, socket: TcpStream, traffic: &Traffic) -> PumpEnd {
+pub fn pump(stream: Stream, socket: TcpStream, traffic: &Traffic) -> impl Future<Output = PumpEnd> {
+    // Not inside the future: one that is dropped before it ran must reset both sides too.
     let joined = Joined { stream, socket, traffic, closed: false };
     // Nagle's delay would be added to every small message of an interactive protocol.
     let _ = joined.socket.set_nodelay(true);
-    let end = joined.run().await;
-    match end {
-        PumpEnd::Closed => joined.close(),
-        PumpEnd::StreamBroken(_) | PumpEnd::SocketFailed(_) => drop(joined),
+    async move {
+        let end = joined.run().await;
+        if end == PumpEnd::Closed {
+            joined.close();
+        }
+        end
     }
-    end
 }
 
 /// Both sides. Unless they were closed in order, they are reset when this is dropped.
