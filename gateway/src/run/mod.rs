@@ -132,6 +132,7 @@ impl Gateway {
             self.report_audit();
             tokio::select! {
                 reason = &mut stop => break reason,
+                () = self.worker.ended() => return Err(worker_error(WorkerError::Gone)),
                 _ = registry.tick() => self.apply_registry().await?,
                 _ = file.tick() => {
                     if self.watch.as_mut().is_some_and(FileWatch::has_changed) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use uuid::Uuid;
 use vmsgate_audit::{AuditHandle, Label};
 use vmsgate_netio::{BindError, RecvBatch, UdpSocket};
@@ -123,6 +123,11 @@ impl Worker {
         &self.receive_buffers
     }
 
+    /// Resolves when the packet loop is no more.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     pub async fn send(&self, command: Command) -> Result<(), WorkerError> {
         self.commands.send(command).await.map_err(|_| WorkerError::Gone)
     }
@@ -158,12 +163,19 @@ async fn run(setup: WorkerSetup, mut requests: mpsc::Receiver<Command>, ready: o
     }
     let Some(audit) = wait_for_start(&core, &mut requests).await else { return };
     core.borrow_mut().start(audit);
+    let mut loops = JoinSet::new();
     for at in 0..sockets.len() {
-        tokio::task::spawn_local(receive(core.clone(), at));
-        tokio::task::spawn_local(flush(core.clone(), at));
+        loops.spawn_local(receive(core.clone(), at));
+        loops.spawn_local(flush(core.clone(), at));
     }
-    tokio::task::spawn_local(turn(core.clone(), rearm));
-    while let Some(command) = requests.recv().await {
+    loops.spawn_local(turn(core.clone(), rearm));
+    loop {
+        let command = tokio::select! {
+            Some(command) = requests.recv() => command,
+            // Each runs for ever: one that ended has failed, and without it the worker is of no use.
+            _ = loops.join_next() => return,
+            else => return,
+        };
         if let Command::Stop(done) = command {
             core.borrow_mut().stop(Instant::now());
             // Whoever asked may be gone.

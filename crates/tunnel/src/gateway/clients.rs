@@ -54,16 +54,16 @@ impl GatewayState {
         }
         let end = if moved { Some(SessionEnd::Removed) } else { config.access.session_end(self.unix(now)) };
         if let Some(end) = end {
-            return self.end_session(at, end, now);
+            return self.end_session(at, end, now, datagrams);
         }
         self.drop_tunnels(|slot| slot.peer == at && !keys.contains(&slot.key.public));
         self.rejudge(Some(at), now, datagrams);
     }
 
     /// Forgets a client.
-    pub fn remove_client(&mut self, id: Uuid, now: Instant) {
+    pub fn remove_client(&mut self, id: Uuid, now: Instant, datagrams: &mut impl DatagramSink) {
         let Some(at) = self.by_client.remove(&id) else { return };
-        self.end_session(at, SessionEnd::Removed, now);
+        self.end_session(at, SessionEnd::Removed, now, datagrams);
         if let Some(peer) = self.peers.try_remove(at as usize) {
             for key in peer.keys {
                 self.by_key.remove(key.public.as_bytes());
@@ -99,7 +99,7 @@ impl GatewayState {
         let present: Vec<u32> =
             self.peers.iter().filter(|(_, peer)| peer.session.is_some()).map(|(at, _)| at as u32).collect();
         for at in present {
-            self.end_session(at, SessionEnd::Shutdown, now);
+            self.end_session(at, SessionEnd::Shutdown, now, datagrams);
         }
         self.refusals.collect(now, true, &mut self.events);
     }

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::GatewayState;
 use crate::counters::Drop;
-use crate::flow::{CloseReason, Direction, FlowId, Progress};
-use crate::packet::{Packet, Transport};
+use crate::flow::{CloseReason, Direction, Flow, FlowId, Progress};
+use crate::packet::{FiveTuple, Packet, Transport};
 use crate::reply::{self, Unreachable};
 use crate::sink::DatagramSink;
 
@@ -65,15 +65,20 @@ impl GatewayState {
         now: Instant,
         datagrams: &mut impl DatagramSink,
     ) {
-        if let Some(flow) = self.flows.get(id)
-            && let Some(sequence) = flow.reset_sequence()
-        {
-            let (client, tuple) = (flow.client, flow.tuple);
-            self.answer_with(client, now, datagrams, |out| {
-                reply::reset_at(tuple.destination, tuple.source, sequence, out)
+        if let Some(flow) = self.flows.close(id) {
+            self.tell_client(&flow, now, datagrams);
+            self.report_closed(flow, reason, now);
+        }
+    }
+
+    /// A RST for a TCP connection that ends for a reason of ours.
+    pub(super) fn tell_client(&mut self, flow: &Flow, now: Instant, datagrams: &mut impl DatagramSink) {
+        let FiveTuple { source, destination, .. } = flow.tuple;
+        if let Some(sequence) = flow.reset_sequence() {
+            self.answer_with(flow.client, now, datagrams, |out| {
+                reply::reset_at(destination, source, sequence, out)
             });
         }
-        self.close_flow(id, reason, now);
     }
 
     /// Ends a flow and reports it.
@@ -83,8 +88,9 @@ impl GatewayState {
         }
     }
 
-    pub(super) fn expire_flows(&mut self, now: Instant) {
+    pub(super) fn expire_flows(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
         while let Some(flow) = self.flows.expire(now) {
+            self.tell_client(&flow, now, datagrams);
             self.report_closed(flow, CloseReason::Idle, now);
         }
     }

@@ -95,6 +95,7 @@ impl GatewayState {
             match self.flows.open(at, tuple, allowed.clone(), now) {
                 Ok((id, evicted)) => {
                     if let Some(flow) = evicted {
+                        self.tell_client(&flow, now, datagrams);
                         self.report_closed(flow, CloseReason::Evicted, now);
                     }
                     self.report_opened(id, now);

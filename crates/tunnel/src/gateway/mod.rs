@@ -144,9 +144,9 @@ impl GatewayState {
         }
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING;
-            self.end_sessions(now);
+            self.end_sessions(now, datagrams);
         }
-        self.expire_flows(now);
+        self.expire_flows(now, datagrams);
         self.refusals.collect(now, false, &mut self.events);
     }
 

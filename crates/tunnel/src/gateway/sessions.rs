@@ -9,6 +9,7 @@ use super::GatewayState;
 use crate::event::{GatewayEvent, SessionEnd, SessionInfo};
 use crate::flow::{CloseReason, Direction, FlowId, Traffic};
 use crate::peer::Session;
+use crate::sink::DatagramSink;
 
 /// A key pair lives 180 s (REJECT_AFTER_TIME of the WireGuard paper); a client silent for longer has none.
 const SILENCE: Duration = Duration::from_secs(180);
@@ -47,7 +48,7 @@ impl GatewayState {
     }
 
     /// Ends the sessions of clients that fell silent or may no longer connect.
-    pub(super) fn end_sessions(&mut self, now: Instant) {
+    pub(super) fn end_sessions(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
         let unix = self.unix(now);
         let ended: Vec<(u32, SessionEnd)> = self
             .peers
@@ -64,15 +65,21 @@ impl GatewayState {
             })
             .collect();
         for (at, end) in ended {
-            self.end_session(at, end, now);
+            self.end_session(at, end, now, datagrams);
         }
     }
 
     /// Cuts a client's flows, forgets its key pairs and ends its session.
-    pub(super) fn end_session(&mut self, at: u32, end: SessionEnd, now: Instant) {
+    pub(super) fn end_session(
+        &mut self,
+        at: u32,
+        end: SessionEnd,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
         let flows: Vec<FlowId> = self.flows.of_client(at).map(|flow| flow.id).collect();
         for id in flows {
-            self.close_flow(id, CloseReason::ClientBlocked, now);
+            self.cut_flow(id, CloseReason::ClientBlocked, now, datagrams);
         }
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
         let (session, tunnels) = (peer.session.take(), peer.tunnels.clone());

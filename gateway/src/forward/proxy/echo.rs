@@ -26,7 +26,7 @@ pub(super) fn open(proxy: &Proxy, core: SharedCore, flow: FlowId, packet: &Packe
     let identifier = packet.five_tuple()?.source.port();
     let receiver = socket.clone();
     let body = async move {
-        let mut buffer = vec![0; 65_536];
+        let mut buffer = vec![0; udp::BUFFER];
         loop {
             match receiver.recv(&mut buffer).await {
                 Ok(answer) => with_core(&core, |core, now| {

@@ -180,19 +180,20 @@ impl InnerSink for Proxy {
         if !self.flows.contains_key(&flow) {
             self.begin(flow, client, packet, now);
         }
-        match self.flows.get(&flow) {
-            Some(Far::Stream { connection, .. }) => {
+        match (self.flows.get(&flow), packet.transport) {
+            (Some(Far::Stream { connection, .. }), Transport::Tcp { .. }) => {
                 // An error means that the connection is gone or the segment is none of its own: dropped either way.
                 let _ = self.stack.handle_packet(*connection, packet.bytes(), now);
             }
-            Some(Far::Udp { socket, .. }) => udp::send(socket, packet),
-            Some(Far::Echo { socket, .. }) => echo::send(socket, packet),
-            Some(Far::Dns) => {
+            (Some(Far::Udp { socket, .. }), Transport::Udp { .. }) => udp::send(socket, packet),
+            (Some(Far::Echo { socket, .. }), Transport::EchoRequest { .. }) => echo::send(socket, packet),
+            (Some(Far::Dns), Transport::Udp { .. }) => {
                 if let Some(core) = self.core.upgrade() {
                     control::answer_dns(self.control.clone(), core, flow, packet);
                 }
             }
-            Some(Far::Dialling { .. }) | None => {}
+            // A repeated SYN, or an ICMP error, which ends here as the flow itself does.
+            _ => {}
         }
     }
 }

@@ -12,8 +12,8 @@ use vmsgate_tunnel::reply;
 use super::{Far, Proxy, Task, with_core};
 use crate::worker::SharedCore;
 
-/// Largest datagram that fits the tunnel is smaller; a longer one is cut by the system and then dropped.
-const BUFFER: usize = 65_536;
+/// Longer than the largest tunnel MTU (9000 bytes): what does not fit would not fit the tunnel either.
+pub(super) const BUFFER: usize = 9216;
 
 pub(super) fn open(proxy: &Proxy, core: SharedCore, flow: FlowId, packet: &Packet<'_>) -> Option<Far> {
     let tuple = packet.five_tuple()?;
