@@ -29,7 +29,7 @@ fn write_value(value: &Value, out: &mut String) -> Result<(), NotAnInteger> {
         Value::Bool(false) => out.push_str("false"),
         Value::Number(number) => write_number(number, out)?,
         Value::String(text) => write_text(text, out),
-        Value::Array(items) => write_list(out, ('[', ']'), items, |item, out| write_value(item, out))?,
+        Value::Array(items) => write_list(out, ('[', ']'), items, write_value)?,
         Value::Object(members) => write_object(members, out)?,
     }
     Ok(())

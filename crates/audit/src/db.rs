@@ -24,6 +24,7 @@
 use std::{
     borrow::Cow,
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -52,7 +53,11 @@ pub enum Create {
 pub struct Database {
     pool: AnyPool,
     path: Arc<Path>,
+    file: FileIdentity,
 }
+
+/// Device and inode: which file it is, whatever its name is by now.
+type FileIdentity = (u64, u64);
 
 /// Kept in the header of the file (`PRAGMA application_id`), so that another program's database is recognised: "VMSG".
 const APPLICATION_ID: i64 = 0x564d_5347;
@@ -89,6 +94,15 @@ impl Database {
     /// A second pool on the same database, with one connection and its own patience with other writers.
     pub(crate) async fn dedicated(&self, busy_timeout: Duration) -> Result<Self, DbError> {
         Self::connect(Arc::clone(&self.path), 1, busy_timeout).await
+    }
+
+    /// Fails when the file was removed, moved or replaced since it was opened. SQLite would go on writing to a file
+    /// that nobody can find any more.
+    pub(crate) fn check_in_place(&self) -> Result<(), DbError> {
+        match identity(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            _ => Err(DbError::Replaced { path: self.path.to_path_buf() }),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -144,6 +158,7 @@ impl Database {
 
     async fn connect(path: Arc<Path>, connections: u32, busy_timeout: Duration) -> Result<Self, DbError> {
         let options = connect_options(&path)?;
+        let file = identity(&path).map_err(DbError::io(&path))?;
         // Alone first: a pool would try a bad file again and again and then say that it took too long.
         check(&options, busy_timeout, &path).await?;
         let pool = AnyPoolOptions::new()
@@ -153,7 +168,7 @@ impl Database {
             .connect_with(options)
             .await
             .map_err(|e| DbError::from_driver(&path, e))?;
-        Ok(Self { pool, path })
+        Ok(Self { pool, path, file })
     }
 
     /// So that a reader of an up-to-date database never waits for a writer.
@@ -203,6 +218,11 @@ fn connect_options(path: &Path) -> Result<AnyConnectOptions, DbError> {
     Ok(options.disable_statement_logging())
 }
 
+fn identity(path: &Path) -> io::Result<FileIdentity> {
+    let meta = std::fs::metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
 async fn check(options: &AnyConnectOptions, busy_timeout: Duration, path: &Path) -> Result<(), DbError> {
     let fail = |e| DbError::from_driver(path, e);
     let mut connection = options.connect().await.map_err(fail)?;
@@ -228,6 +248,8 @@ pub enum DbError {
     Missing { path: PathBuf },
     #[error("the database {} is truncated: only {bytes} bytes are left", .path.display())]
     Truncated { path: PathBuf, bytes: u64 },
+    #[error("the database {} was removed or replaced while it was in use", .path.display())]
+    Replaced { path: PathBuf },
     #[error("{} is not a database", .path.display())]
     NotADatabase { path: PathBuf },
     #[error("the database {} is damaged or truncated", .path.display())]
@@ -267,6 +289,7 @@ impl DbError {
             Self::Truncated { .. } => {
                 "restore it from a backup; if there never was anything in it, remove the file and run `vmsgate-keys init`"
             }
+            Self::Replaced { .. } => "put the file back, or restart the gateway to go on with the new one",
             Self::NotADatabase { .. } | Self::Foreign { .. } => "name the right data directory with --data",
             Self::Damaged { .. } => "keep the file for examination and restore the database from a backup",
             Self::Newer { .. } => {

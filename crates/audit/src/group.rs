@@ -23,7 +23,7 @@ use crate::{
 /// How long a group waits for company. With the commit itself it stays below the promised 200 ms.
 const GATHER: Duration = Duration::from_millis(100);
 /// Bounds the time and memory of one transaction.
-const GROUP_MAX: usize = 4096;
+const GROUP_MAX: usize = 2048;
 /// Others (a command that changes the registry) need the lock for milliseconds; one that keeps it longer than this is
 /// reported instead of waited for in silence.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -146,6 +146,7 @@ impl GroupWriter {
             Some(own) => own,
             none => none.insert(self.db.dedicated(BUSY_TIMEOUT).await?),
         };
+        db.check_in_place()?;
         let mut tx = db.begin_write().await?;
         append(&mut tx, &self.chain, &group.records).await?;
         if let Some(loss) = group.loss {

@@ -1,5 +1,7 @@
 //! The hash chain: no change of a stored log goes unseen.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use support::*;

@@ -1,5 +1,7 @@
 //! Opening the database: what is accepted, and what each bad file is called.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{

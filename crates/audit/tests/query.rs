@@ -1,5 +1,7 @@
 //! What `sessions`, `flows` and `denials` answer.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use support::*;

@@ -1,5 +1,7 @@
 //! The writing thread: nothing is lost, nothing blocks, and the health tells the truth.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -123,6 +125,26 @@ async fn a_locked_database_closes_the_door_to_new_flows_until_it_recovers() {
     assert_eq!(handle.health().state, HealthState::Ok);
     assert_eq!(test.all(&gw1()).await.len(), 2);
     assert_eq!(handle.health().lost, 0);
+}
+
+#[tokio::test]
+async fn a_database_that_was_taken_away_closes_the_door_until_it_is_back() {
+    let test = TestDb::new().await;
+    let writer = test.writer(1000).await;
+    let handle = writer.handle();
+    handle.append(session_opened(0, 1));
+    handle.flush().await.unwrap();
+
+    let elsewhere = test.path.with_file_name("elsewhere.db");
+    std::fs::rename(&test.path, &elsewhere).unwrap();
+    handle.append(session_closed(0, 1, 1));
+    until("refusing", || !handle.accepting()).await;
+    assert!(handle.health().reason().contains("removed or replaced"), "{:?}", handle.health());
+
+    std::fs::rename(&elsewhere, &test.path).unwrap();
+    handle.flush().await.unwrap();
+    assert!(handle.accepting());
+    assert_eq!(test.all(&gw1()).await.len(), 2);
 }
 
 #[tokio::test]
