@@ -13,6 +13,8 @@ use crate::{process::capture, site::Site};
 /// `vmsgate status --json`.
 #[derive(Debug, Deserialize)]
 pub struct Status {
+    /// Clients that may connect.
+    pub clients: u64,
     /// Counters since the gateway started.
     pub totals: Totals,
     /// Open sessions.

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -45,6 +46,8 @@ pub struct Site {
     /// The network.
     pub topology: Topology,
     folder: TempDir,
+    /// How many were added.
+    clients: AtomicU64,
 }
 
 impl Site {
@@ -72,7 +75,7 @@ impl Site {
         let clip = Clip::make(&binaries::cache()?)?;
         let recording = Recording::start(&topology, clip.clone())?;
         let web = Web::start(&topology, folder.path())?;
-        let site = Self { gateway: None, web, recording, clip, topology, folder };
+        let site = Self { gateway: None, web, recording, clip, topology, folder, clients: AtomicU64::new(0) };
         site.make_private_folder("data")?;
         site.write_private("passphrase", "correct horse battery staple\n")?;
         let endpoint = SocketAddr::new(Topology::gateway_address(outside), PORT);
@@ -181,7 +184,25 @@ impl Site {
         ]))?;
         let mode = fs::metadata(&out)?.permissions().mode() & 0o777;
         ensure!(mode == 0o600, "the profile's mode is {mode:o}");
+        let clients = self.clients.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.gateway.is_some() {
+            self.wait_for_clients(clients)?;
+        }
         Ok(Profile::new(fs::read_to_string(out)?))
+    }
+
+    /// Waits until the running gateway knows of so many clients. Until then a new one is a stranger to it, and WireGuard
+    /// clients try again after five seconds only.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn wait_for_clients(&self, clients: u64) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.status()?.clients != clients {
+            ensure!(Instant::now() < deadline, "the gateway does not know of {clients} clients");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 
     /// Adds a client of that name and brings its profile up with stock WireGuard on a machine of its own.

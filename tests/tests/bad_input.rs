@@ -91,9 +91,12 @@ fn a_client_with_an_unknown_role_is_refused_and_the_known_ones_are_named() {
 #[test]
 fn a_port_that_must_never_be_exposed_is_refused_with_its_line() {
     let installation = Installation::new();
-    installation.append("\n[service.database]\ntcp = [1433]\n\n[role.dba]\nallow = [\"mgmt:database\"]\n");
+    let with_database = CONFIG.replace("[\"management-server\"]", "[\"management-server\", \"database\"]");
+    installation.write(&format!(
+        "{with_database}\n[service.database]\ntcp = [1433]\n\n[role.dba]\nallow = [\"mgmt:database\"]\n"
+    ));
     for command in ["check", "run"] {
-        installation.refuses(command, &["gateway.toml:2", "1433", "expose-anyway"]);
+        installation.refuses(command, &["gateway.toml:25", "1433", "expose-anyway"]);
     }
 }
 
@@ -140,7 +143,7 @@ fn a_port_that_is_already_in_use_is_named() {
     let text = fs::read_to_string(installation.config()).unwrap();
     let free = format!("127.0.0.1:{}", installation.port());
     fs::write(installation.config(), text.replace(&free, &taken.to_string())).unwrap();
-    installation.refuses("run", &[&taken.to_string()]);
+    installation.refuses("run", &[&taken.port().to_string(), "already in use", "listen"]);
 }
 
 #[test]
@@ -158,8 +161,9 @@ impl Installation {
         let installation = Self { folder: tempfile::tempdir().unwrap(), taken };
         fs::write(installation.path("passphrase"), "correct horse battery staple\n").unwrap();
         installation.write(CONFIG);
+        let endpoint = format!("127.0.0.1:{}", installation.port());
         for arguments in [
-            &["init", "--endpoint", "127.0.0.1:51820"][..],
+            &["init", "--endpoint", &endpoint][..],
             &["client", "add", "anna", "--role", "smart-client", "--operator", "Anna"],
         ] {
             let output = installation.keys(arguments).output().unwrap();
@@ -234,7 +238,7 @@ fn refused(output: &Output) -> String {
     // `check` reports its findings as data.
     let error = String::from_utf8_lossy(&output.stdout).into_owned() + &error;
     assert_eq!(output.status.code(), Some(1), "{error}");
-    let errors = error.lines().filter(|line| line.contains("error")).count();
+    let errors = error.lines().filter(|line| line.contains("error: ")).count();
     assert_eq!(errors, 1, "not one clear error:\n{error}");
     assert!(!error.contains("panicked") && !error.contains("RUST_BACKTRACE"), "{error}");
     error

@@ -31,6 +31,7 @@ fn suspend_cuts_a_running_download_in_under_two_seconds_and_resume_lets_the_clie
     let Some(site) = cut_by(&["client", "suspend", "thief"]) else { return };
     // The same profile works again, on another machine: nothing about the client was lost.
     capture(&mut site.keys(&["client", "resume", "thief"])).unwrap();
+    site.wait_for_clients(2).unwrap();
     let profile = std::fs::read_to_string(site.data().join("thief.conf")).unwrap();
     let profile = vmsgate_tests::profile::Profile::new(profile);
     let client = stock::StockClient::up(site.topology.add_client().unwrap(), &profile).unwrap();
