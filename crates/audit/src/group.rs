@@ -24,6 +24,7 @@ use crate::{
 const GATHER: Duration = Duration::from_millis(100);
 /// Bounds the time and memory of one transaction.
 const GROUP_MAX: usize = 2048;
+const PROGRESS_MAX: usize = 1024;
 /// Others (a command that changes the registry) need the lock for milliseconds; one that keeps it longer than this is
 /// reported instead of waited for in silence.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -90,6 +91,10 @@ impl GroupWriter {
                     continue;
                 }
                 message = self.queue.recv() => message,
+                () = self.shared.progress_noted() => {
+                    until.get_or_insert_with(|| Instant::now() + GATHER);
+                    continue;
+                }
                 () = reached(until) => return true,
             };
             match message {
@@ -102,7 +107,6 @@ impl GroupWriter {
                     group.records.push(*record);
                     self.shared.begin_group();
                 }
-                Some(Message::Wake) => {}
             }
             until.get_or_insert_with(|| Instant::now() + GATHER);
         }
@@ -177,7 +181,7 @@ impl GroupWriter {
 
 impl Group {
     fn take_news(&mut self, shared: &Shared) {
-        self.progress.append(&mut shared.take_progress());
+        shared.take_progress(&mut self.progress, PROGRESS_MAX);
         if let Some(later) = shared.take_loss() {
             self.loss = Some(self.loss.map_or(later, |before| before.and(later)));
         }

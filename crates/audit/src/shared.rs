@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use crate::{
@@ -27,8 +27,6 @@ pub(crate) enum Message {
     Record(Box<Record>),
     /// Answered once everything before it is on disk.
     Flush(oneshot::Sender<()>),
-    /// There is progress to note.
-    Wake,
 }
 
 pub(crate) type ProgressMap = BTreeMap<(Uuid, Option<u64>), (UtcTime, Traffic)>;
@@ -42,6 +40,7 @@ pub(crate) struct Shared {
     lost_in_total: AtomicU64,
     lost: Mutex<Option<Loss>>,
     progress: Mutex<ProgressMap>,
+    progress_noted: Notify,
     failure: Mutex<Option<Failure>>,
 }
 
@@ -73,6 +72,7 @@ impl Shared {
             lost_in_total: AtomicU64::new(0),
             lost: Mutex::default(),
             progress: Mutex::default(),
+            progress_noted: Notify::new(),
             failure: Mutex::default(),
         }
     }
@@ -89,11 +89,27 @@ impl Shared {
     }
 
     pub(crate) fn note(&self, progress: Progress) {
-        locked(&self.progress).insert((progress.session, progress.flow), (progress.seen, progress.traffic));
+        let Progress { session, flow, seen, traffic } = progress;
+        locked(&self.progress).insert((session, flow), (seen, traffic));
+        self.progress_noted.notify_one();
     }
 
-    pub(crate) fn take_progress(&self) -> ProgressMap {
-        std::mem::take(&mut *locked(&self.progress))
+    /// Ends when there is progress to write.
+    pub(crate) async fn progress_noted(&self) {
+        self.progress_noted.notified().await;
+    }
+
+    /// Adds noted progress to what is already to be written, up to `max` in all.
+    pub(crate) fn take_progress(&self, taken: &mut ProgressMap, max: usize) {
+        let mut noted = locked(&self.progress);
+        while taken.len() < max
+            && let Some((of, progress)) = noted.pop_first()
+        {
+            taken.insert(of, progress);
+        }
+        if !noted.is_empty() {
+            self.progress_noted.notify_one();
+        }
     }
 
     pub(crate) fn begin_group(&self) {

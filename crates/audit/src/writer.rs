@@ -130,11 +130,10 @@ impl AuditHandle {
         }
     }
 
-    /// Notes the counters of an open session or flow; the latest per session and flow is kept.
+    /// Notes the counters of an open session or flow; the latest per session and flow is kept. Takes no room in the
+    /// queue of records.
     pub fn note(&self, progress: Progress) {
         self.shared.note(progress);
-        // A full queue wakes the writer by itself, and a stopped one has nothing to note.
-        let _ = self.queue.try_send(Message::Wake);
     }
 
     /// Whether new flows may be admitted: the store works and the queue is less than three quarters full.

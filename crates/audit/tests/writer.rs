@@ -214,6 +214,29 @@ async fn an_overflow_leaves_a_gap_record_with_the_exact_count() {
 }
 
 #[tokio::test]
+async fn progress_takes_no_room_in_the_queue_and_is_written_by_itself() {
+    let test = TestDb::new().await;
+    let writer = test.writer(16).await;
+    let handle = writer.handle();
+    let opened: Vec<_> = (0..3000).map(|id| flow_opened(0, 1, id, "rec01")).collect();
+    test.append(&gw1(), &opened).await;
+    for id in 0..3000 {
+        handle.note(Progress { session: session(1).id, flow: Some(id), seen: at(700), traffic: traffic(id) });
+        assert!(handle.accepting());
+    }
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let rows = flows(&test.db, &Filter { limit: 5000, ..Filter::default() }).await.unwrap().rows;
+        if rows.iter().all(|row| row.last_seen == at(700) && row.traffic == traffic(row.flow)) {
+            break;
+        }
+        assert!(Instant::now() < patience, "not written");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(test.all(&gw1()).await.len(), 3000, "progress is beside the log, not in it");
+}
+
+#[tokio::test]
 async fn a_crash_closes_what_was_open_with_the_last_known_counters() {
     let test = TestDb::new().await;
     let crashed = test.writer(1000).await;
