@@ -1,0 +1,54 @@
+use serde_json::json;
+
+use crate::site::{CONFIG, Site, json, without_policy};
+
+#[test]
+fn a_good_file_is_valid() {
+    let outcome = Site::new(CONFIG).vmsgate(&["check"]);
+    assert_eq!(
+        without_policy(&outcome),
+        "exit 0\n-- out\ngateway.toml: valid; 2 servers, 5 roles, policy version [POLICY]\n-- err\n"
+    );
+}
+
+#[test]
+fn every_problem_is_listed_with_line_and_hint() {
+    let broken =
+        CONFIG.replace("name = \"gw-1\"", "nmae = \"gw-1\"").replace("\"rec01:wide\"", "\"rec01:wied\"");
+    let outcome = Site::new(&broken).vmsgate(&["check"]);
+    assert!(outcome.starts_with("exit 1\n-- out\n"), "{outcome}");
+    assert!(outcome.contains("gateway.toml:3: error: "), "{outcome}");
+    assert!(outcome.contains("gateway.toml:25: error: "), "{outcome}");
+    assert!(outcome.contains("`name`") && outcome.contains("`wide`"), "{outcome}");
+    assert!(outcome.contains("\n  hint: "), "{outcome}");
+    assert!(outcome.contains("\ngateway.toml: not usable: ") && outcome.ends_with("-- err\n"), "{outcome}");
+}
+
+#[test]
+fn a_warning_alone_is_no_failure() {
+    let unused = format!("{CONFIG}\n[role.empty]\nallow = [\"nothing*:recording-server\"]\n");
+    let outcome = Site::new(&unused).vmsgate(&["check"]);
+    assert!(outcome.starts_with("exit 0\n-- out\ngateway.toml:"), "{outcome}");
+    assert!(outcome.contains(": warning: "), "{outcome}");
+    assert!(outcome.contains("\ngateway.toml: valid, "), "{outcome}");
+}
+
+#[test]
+fn scripts_get_the_same_as_one_document() {
+    let good = json(&Site::new(CONFIG).vmsgate(&["check", "--json"]));
+    assert_eq!(
+        (&good["schema_version"], &good["ok"], &good["findings"]),
+        (&json!(1), &json!(true), &json!([]))
+    );
+
+    let broken = CONFIG.replace("\"rec01:wide\"", "\"rec01:wied\"");
+    let outcome = Site::new(&broken).vmsgate(&["check", "--json"]);
+    assert!(outcome.starts_with("exit 1\n"), "{outcome}");
+    let report = json(&outcome);
+    assert_eq!((&report["ok"], &report["policy_version"]), (&json!(false), &json!(null)));
+    let finding = &report["findings"][0];
+    assert_eq!(
+        (&finding["severity"], &finding["file"], &finding["line"]),
+        (&json!("error"), &json!("gateway.toml"), &json!(25))
+    );
+}

@@ -1,0 +1,137 @@
+use serde_json::json;
+use vmsgate_keys::{Actor, NewClient, Passphrase, PresharedKey, PrivateKey, Settings, TunnelRanges};
+
+use crate::site::{CONFIG, Site, json};
+
+fn explain(role: &str, to: &str) -> String {
+    Site::new(CONFIG).vmsgate(&["explain", "--role", role, "--to", to])
+}
+
+#[test]
+fn an_allowed_target_names_its_rule() {
+    for to in ["rec01:recording-server", "REC01.vms.local:7563", "192.168.10.21:7563/tcp"] {
+        assert_eq!(
+            explain("smart-client", to),
+            "exit 0\n-- out\n\
+             allowed  tcp/7563 on rec01 (192.168.10.21): recording-server\n  \
+             by rule     smart-client: *:recording-server\n-- err\n"
+        );
+    }
+}
+
+#[test]
+fn a_refused_target_names_the_nearest_rule() {
+    assert_eq!(
+        explain("smart-client", "mgmt:log-server"),
+        "exit 1\n-- out\n\
+         refused  tcp/22337 on mgmt (192.168.10.10): not-in-role\n  \
+         because     role smart-client has no rule for it\n  \
+         nearest is  role management-client: *:log-server\n-- err\n"
+    );
+}
+
+#[test]
+fn the_never_expose_list_is_named() {
+    assert_eq!(
+        explain("management-client", "mgmt:1433"),
+        "exit 1\n-- out\n\
+         refused  tcp/1433 on mgmt (192.168.10.10): never-exposed\n  \
+         because     never-expose: SQL Server\n-- err\n"
+    );
+}
+
+#[test]
+fn a_service_of_many_ports_is_one_answer_per_verdict() {
+    let outcome = explain("wide", "[fd00:10::21]:wide");
+    assert_eq!(
+        outcome,
+        "exit 0\n-- out\n\
+         allowed  tcp/8000-8010 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide\n\
+         allowed  udp/8000 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide\n-- err\n"
+    );
+}
+
+#[test]
+fn places_that_are_no_server_have_their_own_reasons() {
+    for (to, reason) in [
+        ("8.8.8.8:53/udp", "unknown-destination"),
+        ("10.99.7.7:443", "client-to-client"),
+        ("10.99.0.1:22", "gateway-port"),
+    ] {
+        let outcome = explain("smart-client", to);
+        assert!(outcome.starts_with("exit 1\n") && outcome.contains(&format!(": {reason}\n")), "{outcome}");
+    }
+    assert!(explain("smart-client", "[fd00:99::1]:53/udp").starts_with("exit 0\n"));
+    assert!(explain("smart-client", "rec01:icmp").starts_with("exit 0\n"));
+}
+
+#[test]
+fn a_misspelt_name_is_met_with_the_nearest() {
+    for (role, to, error, hint) in [
+        ("smart-cleint", "mgmt:443", "there is no role `smart-cleint`", "did you mean `smart-client`?"),
+        ("wide", "mgtm:443", "there is no server `mgtm`", "did you mean `mgmt`?"),
+        ("wide", "mgmt:wied", "`wied` is neither a service nor a port", "did you mean `wide`?"),
+    ] {
+        assert_eq!(explain(role, to), format!("exit 1\n-- out\n-- err\nerror: {error}\n\nhint: {hint}\n"));
+    }
+    for to in ["mgmt", ":443", "mgmt:", "fd00:10::21:443"] {
+        let outcome = explain("wide", to);
+        assert!(
+            outcome.contains(&format!("error: `{to}` names no target\n\nhint: write SERVER:SERVICE")),
+            "{outcome}"
+        );
+    }
+    for to in ["mgmt:0", "mgmt:65536", "mgmt:443/icmp"] {
+        assert!(explain("wide", to).starts_with("exit 1\n-- out\n-- err\nerror: "), "{to}");
+    }
+}
+
+#[test]
+fn either_a_role_or_a_client_is_needed() {
+    let site = Site::new(CONFIG);
+    assert!(site.vmsgate(&["explain", "--to", "mgmt:443"]).starts_with("exit 2\n"));
+    let both = ["explain", "--to", "mgmt:443", "--role", "wide", "--client", "anna"];
+    assert!(site.vmsgate(&both).starts_with("exit 2\n"));
+}
+
+#[tokio::test]
+async fn a_clients_role_and_standing_come_from_the_registry() {
+    let site = Site::new(CONFIG);
+    let settings = Settings {
+        name: "gw-1".to_owned(),
+        endpoints: vec!["vpn.example.org:51820".parse().unwrap()],
+        tunnel: TunnelRanges::new(vec!["10.99.0.0/16".parse().unwrap()]).unwrap(),
+    };
+    let passphrase = Passphrase::new(b"correct horse battery staple").unwrap();
+    let actor = Actor::current();
+    let installation = site.data().initialise(&passphrase, &settings, &actor).await.unwrap();
+    let mut change = installation.registry.change(&actor).await.unwrap();
+    let new = NewClient {
+        name: "anna-laptop".parse().unwrap(),
+        operator: "Anna Berg".parse().unwrap(),
+        role: "smart-client".to_owned(),
+        expires: None,
+        public_key: PrivateKey::generate().public_key(),
+        preshared_key: PresharedKey::generate(),
+    };
+    change.add_client(new, &settings.tunnel, &installation.master).await.unwrap();
+    change.commit().await.unwrap();
+
+    let ask = ["explain", "--client", "anna-laptop", "--to", "rec01:recording-server"];
+    assert!(site.vmsgate(&ask).starts_with("exit 0\n-- out\nallowed  tcp/7563 on rec01"));
+
+    let mut change = installation.registry.change(&actor).await.unwrap();
+    change.suspend("anna-laptop", None).await.unwrap();
+    change.commit().await.unwrap();
+    let outcome = site.vmsgate(&ask);
+    assert!(outcome.starts_with("exit 1\n-- out\nrefused  client anna-laptop is suspended\n"), "{outcome}");
+    let report = json(&site.vmsgate(&[&ask[..], &["--json"]].concat()));
+    assert_eq!(report["client_refused"], json!("is suspended"));
+    assert_eq!((&report["allowed"], &report["answers"][0]["allowed"]), (&json!(false), &json!(true)));
+
+    let outcome = site.vmsgate(&["explain", "--client", "ana-laptop", "--to", "mgmt:443"]);
+    assert_eq!(
+        outcome,
+        "exit 1\n-- out\n-- err\nerror: there is no client `ana-laptop`\n\nhint: did you mean `anna-laptop`?\n"
+    );
+}

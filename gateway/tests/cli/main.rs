@@ -1,0 +1,10 @@
+//! What people and scripts see of `vmsgate`: exit status, stdout and stderr of whole commands, on real files.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod check;
+mod explain;
+mod records;
+mod site;
+mod status;
+mod usage;
