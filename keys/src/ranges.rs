@@ -18,7 +18,8 @@ impl TunnelRanges {
     /// # Errors
     /// [`RangeError`] says which range is wrong.
     pub fn new(ranges: impl IntoIterator<Item = IpNet>) -> Result<Self, RangeError> {
-        let ranges: Vec<IpNet> = ranges.into_iter().collect();
+        let mut ranges: Vec<IpNet> = ranges.into_iter().collect();
+        ranges.sort(); // IPv4 before IPv6
         for (index, range) in ranges.iter().enumerate() {
             if range.trunc() != *range {
                 return Err(RangeError::HostBits { range: *range });

@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 use vmsgate_audit::Database;
 
 use super::{Client, ClientKey, RegistryError, Revision, names::name_key};
-use crate::seal::Sealed;
+use crate::{material::PublicKey, seal::Sealed};
 
 /// Which clients to read.
 #[derive(Clone, Copy)]
@@ -164,7 +164,7 @@ fn key_from_row(row: &AnyRow) -> Result<(String, ClientKey), RegistryError> {
     let client = text(row, "client")?;
     let broken = |field| malformed(&client, field);
     let key = ClientKey {
-        public_key: text(row, "public_key")?.parse().map_err(|_| broken("public key"))?,
+        public_key: PublicKey::from_stored(&text(row, "public_key")?).map_err(|_| broken("public key"))?,
         valid_from: time(row, "valid_from_ms").flatten().ok_or_else(|| broken("begin of validity"))?,
         valid_until: time(row, "valid_until_ms").ok_or_else(|| broken("end of validity"))?,
         client: client.parse().map_err(|_| broken("id"))?,

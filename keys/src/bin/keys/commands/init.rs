@@ -139,28 +139,27 @@ fn report(
     }
     printer.note(format_args!("installation made in {}", data.path().display()))?;
     printer.note(format_args!("gateway `{}` has the public key {public_key}", settings.name))?;
-    let flags = flags(context);
-    let config = context.installation.config_path().display().to_string();
-    printer.note("\nnext:")?;
-    match starter {
-        Some(_) => {
-            printer.note(format_args!("  1. list your servers in {config} (just written), then check it:"))?
-        }
-        None => printer.note(format_args!("  1. list your servers in {config}, then check it:"))?,
-    }
-    printer.note(format_args!("       vmsgate{flags} check"))?;
+    let (config, unlock) = next_flags(context, starter.is_some());
+    let path = context.installation.config_path().display();
+    let just_written = if starter.is_some() { " (just written)" } else { "" };
+    printer.note(format_args!("\nnext:\n  1. list your servers in {path}{just_written}, then check it:"))?;
+    printer.note(format_args!("       vmsgate{config} check"))?;
     printer.note("  2. add a client:")?;
     let add = "client add NAME --role smart-client --operator PERSON --out NAME.conf";
-    printer.note(format_args!("       vmsgate-keys{flags} {add}"))?;
+    printer.note(format_args!("       vmsgate-keys{config}{unlock} {add}"))?;
     printer.note("  3. start the gateway:")?;
-    Ok(printer.note(format_args!("       vmsgate{flags} run"))?)
+    // The gateway has no terminal to ask on.
+    let unlock = if unlock.is_empty() { " --passphrase-file FILE" } else { &unlock };
+    Ok(printer.note(format_args!("       vmsgate{config}{unlock} run"))?)
 }
 
-/// The flags that were given here and that the next commands need too.
-fn flags(context: &Context) -> String {
+/// The flags that the next commands need too: where the installation is, and what opens it. A configuration that was
+/// just written names the data directory.
+fn next_flags(context: &Context, written: bool) -> (String, String) {
     let given = &context.installation;
-    let named =
-        [("-c", &given.config), ("--data", &given.data), ("--passphrase-file", &given.passphrase_file)];
-    let words = named.iter().filter_map(|(flag, path)| Some(format!(" {flag} {}", path.as_ref()?.display())));
-    words.collect()
+    let flag = |flag: &str, path: &Option<PathBuf>| {
+        path.as_ref().map(|path| format!(" {flag} {}", path.display())).unwrap_or_default()
+    };
+    let data = if written { String::new() } else { flag("--data", &given.data) };
+    (flag("-c", &given.config) + &data, flag("--passphrase-file", &given.passphrase_file))
 }
