@@ -6,9 +6,9 @@
 //! interface and no route is changed, so nothing here needs privileges, except ports below 1024 where the system
 //! reserves them.
 //!
-//! - [`addresses`]: which server has which address, the same in every run;
-//! - [`plan`]: which listeners the gateway's answer and the forwards ask for (pure);
-//! - [`listeners`]: the listeners themselves, brought in line with the plan as it changes.
+//! - `addresses`: which server has which address, the same in every run;
+//! - `plan`: which listeners the gateway's answer and the forwards ask for (pure);
+//! - `listeners`: the listeners themselves, brought in line with the plan as it changes.
 
 mod addresses;
 mod listeners;

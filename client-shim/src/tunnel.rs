@@ -6,7 +6,7 @@
 //! GET /v1/profile ── hyper ─────────────────────────┘
 //! ```
 //!
-//! One task, the [`driver`], owns the UDP socket and the WireGuard state and moves batches between them and the
+//! One task, the [`Driver`], owns the UDP socket and the WireGuard state and moves batches between them and the
 //! userspace TCP stack. Everybody else opens connections through [`Connections`] and watches the [`Link`].
 
 mod connections;

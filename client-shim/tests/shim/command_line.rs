@@ -1,0 +1,180 @@
+//! The program as people and scripts see it: output, exit status, the status socket.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::support::{Server, Site};
+use serde_json::Value;
+
+fn command(site: &Site, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmsgate-shim"));
+    let runtime = site.folder().join("run");
+    std::fs::create_dir_all(&runtime).unwrap();
+    command.args(arguments).env("XDG_RUNTIME_DIR", runtime).env_remove("RUST_LOG");
+    command
+}
+
+fn run(site: &Site, arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command(site, arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().expect("it was not killed"), text(stdout), text(stderr))
+}
+
+/// A running `up`; killed when dropped.
+struct Up(Child);
+
+impl Up {
+    /// Starts it, and returns when it has said where the servers are.
+    fn start(site: &Site) -> (Self, String) {
+        let profile = site.profile_file();
+        let mut command = command(site, &["up", profile.to_str().unwrap(), "--log-format", "text"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut up = Self(child);
+        let mut lines = BufReader::new(up.0.stdout.as_mut().unwrap()).lines();
+        let mut said = String::new();
+        while !said.contains(" 7563 ") {
+            said += &lines.next().expect("it goes on").unwrap();
+            said.push('\n');
+        }
+        (up, said)
+    }
+
+    /// Asks it to end, as a service manager would.
+    fn terminate(mut self) -> i32 {
+        let status = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        self.0.wait().unwrap().code().expect("it ends by itself")
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn servers(site: &Site) -> Vec<Server> {
+    vec![site.server("rec", "192.168.10.21", 7563..=7563)]
+}
+
+#[test]
+fn up_says_where_the_servers_are_and_the_other_commands_agree() {
+    let site = Site::new();
+    let _gateway = site.start(&servers(&site));
+    let (up, said) = Up::start(&site);
+    assert!(said.starts_with("ready: gw-test lets anna-laptop reach, as smart-client:\n"), "{said}");
+    let (code, text, _) = run(&site, &["status"]);
+    assert_eq!(code, 0);
+    assert!(text.starts_with("state        connected since "), "{text}");
+    assert!(text.contains("client       anna-laptop of Anna Berg, role smart-client\n"), "{text}");
+
+    let (code, json, _) = run(&site, &["status", "alice.conf", "--json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &report["schema_version"], &report["state"]), (0, &1.into(), &"connected".into()));
+    let name = site.name("rec");
+    let here = report["servers"][0]["loopback"].as_str().unwrap();
+    assert_eq!(report["servers"][0]["listeners"][0]["listen"], format!("{here}:7563"));
+    let row = said.lines().find(|line| line.starts_with(&name)).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells, [name.as_str(), here, "7563", &format!("{name},"), &format!("{name}.vms.local")]);
+
+    let (code, block, _) = run(&site, &["hosts"]);
+    let expected =
+        format!("# >>> vmsgate-shim alice\n{here:<15} {name} {name}.vms.local\n# <<< vmsgate-shim alice\n");
+    assert_eq!((code, block), (0, expected));
+
+    let socket = site.folder().join("run/vmsgate-shim/alice.sock");
+    assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(up.terminate(), 0);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn one_profile_is_up_once() {
+    let site = Site::new();
+    let _gateway = site.start(&servers(&site));
+    let (_up, _) = Up::start(&site);
+
+    let (code, _, error) = run(&site, &["up", site.profile_file().to_str().unwrap()]);
+
+    assert_eq!(code, 1);
+    assert!(error.contains("error: the profile alice is already up\n"), "{error}");
+    assert!(error.contains("hint: "), "{error}");
+}
+
+#[test]
+fn a_killed_shim_is_not_in_the_way_of_the_next() {
+    let site = Site::new();
+    let _gateway = site.start(&servers(&site));
+    drop(Up::start(&site));
+
+    let (code, _, error) = run(&site, &["status"]);
+    assert_eq!((code, error.as_str()), (1, NOT_RUNNING));
+    Up::start(&site);
+}
+
+const NOT_RUNNING: &str = "error: no shim is running\n\nhint: start one: vmsgate-shim up PROFILE\n";
+
+#[test]
+fn without_a_running_shim_status_and_hosts_say_so() {
+    let site = Site::new();
+    for arguments in [&["status"][..], &["status", "--json"], &["hosts"]] {
+        assert_eq!(run(&site, arguments), (1, String::new(), NOT_RUNNING.to_owned()));
+    }
+    let (code, _, error) = run(&site, &["status", "bob.conf"]);
+    assert_eq!((code, error.lines().next()), (1, Some("error: no shim is running for the profile bob")));
+}
+
+#[test]
+fn a_bad_profile_is_one_error_with_file_line_and_hint() {
+    let site = Site::new();
+    let path = site.profile_file();
+    let text = site.profile_text().replace("PresharedKey", "PresharedKay");
+    std::fs::write(&path, text).unwrap();
+
+    let (code, output, error) = run(&site, &["up", path.to_str().unwrap()]);
+
+    let expected = format!(
+        "error: {}:7: unknown key `PresharedKay` in section `[Peer]`\n\nhint: did you mean `PresharedKey`?\n",
+        path.display()
+    );
+    assert_eq!((code, output.as_str(), error), (1, "", expected));
+}
+
+#[test]
+fn a_profile_that_others_can_read_is_warned_about() {
+    let site = Site::new();
+    let path = site.profile_file();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mut command = command(&site, &["up", path.to_str().unwrap()]);
+    let mut up = Up(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+
+    let mut error = String::new();
+    let mut lines = BufReader::new(up.0.stderr.take().unwrap());
+    lines.read_line(&mut error).unwrap();
+    lines.read_line(&mut error).unwrap();
+
+    let file = path.display();
+    assert_eq!(
+        error,
+        format!("warning: {file} holds your key and others can read it (mode 644)\nhint: chmod 600 {file}\n")
+    );
+    drop(up);
+    let _ = lines.read_to_string(&mut String::new());
+}
+
+#[test]
+fn a_folder_that_is_not_ours_alone_is_not_used() {
+    let site = Site::new();
+    let folder = site.folder().join("run/vmsgate-shim");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+
+    let (code, _, error) = run(&site, &["up", site.profile_file().to_str().unwrap()]);
+
+    assert_eq!(code, 1);
+    let expected = format!("error: {} is not a folder of yours alone\n", folder.display());
+    assert!(error.starts_with(&expected), "{error}");
+}

@@ -1,0 +1,8 @@
+//! The shim from outside: as a library against a gateway, and as the program that people start.
+
+#![allow(unreachable_pub, reason = "a test has no outside: `pub` means for the other modules")]
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails the test")]
+
+mod command_line;
+mod end_to_end;
+mod support;

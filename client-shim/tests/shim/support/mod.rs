@@ -1,0 +1,137 @@
+//! A gateway in a thread, made of the real state machine and the real TCP stack, on a UDP port of 127.0.0.1. Behind
+//! it are servers that greet with their address and echo what they are told.
+
+mod gateway;
+mod serve;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use vmsgate_shim::Profile;
+use x25519_dalek::{PublicKey, StaticSecret};
+
+pub const GATEWAY: [&str; 2] = ["10.99.0.1", "fd00:99::1"];
+pub const CLIENT: [&str; 2] = ["10.99.0.2", "fd00:99::2"];
+
+/// One server that the client may reach, on one service.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub name: String,
+    pub address: &'static str,
+    pub ports: RangeInclusive<u16>,
+}
+
+/// Keys and the port, which outlive the gateway's process.
+pub struct Site {
+    pub gateway: StaticSecret,
+    pub client: StaticSecret,
+    pub preshared: [u8; 32],
+    pub endpoint: SocketAddr,
+    /// Makes names unique: a server's name decides its loopback address, and tests run at the same time.
+    tag: u32,
+    folder: TempDir,
+}
+
+/// A running gateway; dropping it ends it, and every session with it.
+pub struct Gateway {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        let key = || {
+            let mut bytes = [0; 32];
+            fastrand::fill(&mut bytes);
+            bytes
+        };
+        // Bound for a moment only: what the system has just lent it does not lend again soon.
+        let endpoint = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        Self {
+            gateway: key().into(),
+            client: key().into(),
+            preshared: key(),
+            endpoint,
+            tag: fastrand::u32(..),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Starts a gateway that lets the client reach exactly these servers.
+    pub fn start(&self, servers: &[Server]) -> Gateway {
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let settings = gateway::Settings {
+            secret: self.gateway.clone(),
+            client: PublicKey::from(&self.client),
+            preshared: self.preshared,
+            listen: self.endpoint,
+            servers: servers.to_vec(),
+        };
+        let thread = std::thread::spawn(move || gateway::run(settings, &ready, stopped));
+        is_ready.recv().expect("the gateway starts");
+        Gateway { stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// A server whose name begins so, which no other site has.
+    pub fn server(&self, name: &str, address: &'static str, ports: RangeInclusive<u16>) -> Server {
+        Server { name: self.name(name), address, ports }
+    }
+
+    pub fn name(&self, name: &str) -> String {
+        format!("{name}-{:08x}", self.tag)
+    }
+
+    pub fn profile_text(&self) -> String {
+        let encode = |bytes: &[u8]| STANDARD.encode(bytes);
+        format!(
+            "[Interface]\nPrivateKey = {}\nAddress = {}\nDNS = {}\n\
+             [Peer]\nPublicKey = {}\nPresharedKey = {}\nAllowedIPs = 0.0.0.0/0, ::/0\nEndpoint = {}\n\
+             PersistentKeepalive = 25\n",
+            encode(self.client.as_bytes()),
+            CLIENT.join(", "),
+            GATEWAY.join(", "),
+            encode(PublicKey::from(&self.gateway).as_bytes()),
+            encode(&self.preshared),
+            self.endpoint,
+        )
+    }
+
+    pub fn profile(&self) -> Profile {
+        Profile::parse(&self.profile_text(), "alice.conf", "alice".to_owned()).unwrap()
+    }
+
+    /// The profile as a file that is the user's alone.
+    pub fn profile_file(&self) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.folder.path().join("alice.conf");
+        std::fs::write(&path, self.profile_text()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    /// A folder for the run-time files.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the gateway ends well");
+        }
+    }
+}
+
+/// An address of the recording network.
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
