@@ -1,8 +1,8 @@
 //! The one database of a gateway: registry and audit log in the file `vmsgate.db`.
 //!
 //! Both live in one file so that a change of the registry and its administrative record are one transaction. SQL is
-//! written once, for SQLite and PostgreSQL, over [`sqlx::Any`]: placeholders `$1`, and no column types but `BIGINT`
-//! and `TEXT` (and, without a `NULL`, nothing else: `BOOLEAN` and `BYTEA` are read differently by the two).
+//! written once, for SQLite and PostgreSQL, over [`sqlx::Any`]: placeholders `$1`, and columns of the
+//! types `BIGINT` and `TEXT` only, because the two databases do not agree on booleans, bytes and times.
 //!
 //! # Tables of other crates
 //!
@@ -21,20 +21,18 @@
 //! [`Database::begin_write`] takes SQLite's write lock at the start. A transaction that begins by reading and writes
 //! later fails at once when another process wrote in between; this one waits its turn instead.
 
-use std::{
-    borrow::Cow,
-    io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod error;
+mod file;
+
+use std::{borrow::Cow, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    Any, AnyConnection, AnyPool, ConnectOptions, Connection, Row,
-    any::{AnyConnectOptions, AnyPoolOptions},
+    Any, AnyPool,
+    any::AnyPoolOptions,
     migrate::{MigrateError, Migrator},
 };
+
+pub use error::DbError;
 
 /// A transaction that holds the write lock from its beginning. Dropping it undoes it.
 pub type WriteTransaction = sqlx::Transaction<'static, Any>;
@@ -53,16 +51,9 @@ pub enum Create {
 pub struct Database {
     pool: AnyPool,
     path: Arc<Path>,
-    file: FileIdentity,
+    file: file::Identity,
 }
 
-/// Device and inode: which file it is, whatever its name is by now.
-type FileIdentity = (u64, u64);
-
-/// Kept in the header of the file (`PRAGMA application_id`), so that another program's database is recognised: "VMSG".
-const APPLICATION_ID: i64 = 0x564d_5347;
-/// One page of the smallest kind. SQLite takes less for a new database, but [`create_file`] never leaves less behind.
-const SMALLEST: u64 = 512;
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers beside the one possible writer of SQLite.
@@ -76,15 +67,11 @@ impl Database {
     pub async fn open(path: &Path, create: Create) -> Result<Self, DbError> {
         sqlx::any::install_default_drivers();
         let path = std::path::absolute(path).map_err(DbError::io(path))?;
-        match std::fs::metadata(&path) {
-            Ok(meta) if !meta.is_file() => return Err(DbError::NotADatabase { path }),
-            Ok(meta) if meta.len() < SMALLEST => return Err(DbError::Truncated { path, bytes: meta.len() }),
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => match create {
+        if !file::exists(&path)? {
+            match create {
                 Create::No => return Err(DbError::Missing { path }),
-                Create::Yes => create_file(&path).await?,
-            },
-            Err(e) => return Err(DbError::io(&path)(e)),
+                Create::Yes => file::create(&path).await?,
+            }
         }
         let db = Self::connect(path.into(), CONNECTIONS, BUSY_TIMEOUT).await?;
         db.migrate("audit", sqlx::migrate!()).await?;
@@ -99,7 +86,7 @@ impl Database {
     /// Fails when the file was removed, moved or replaced since it was opened. SQLite would go on writing to a file
     /// that nobody can find any more.
     pub(crate) fn check_in_place(&self) -> Result<(), DbError> {
-        match identity(&self.path) {
+        match file::identity(&self.path) {
             Ok(file) if file == self.file => Ok(()),
             _ => Err(DbError::Replaced { path: self.path.to_path_buf() }),
         }
@@ -157,14 +144,14 @@ impl Database {
     }
 
     async fn connect(path: Arc<Path>, connections: u32, busy_timeout: Duration) -> Result<Self, DbError> {
-        let options = connect_options(&path)?;
-        let file = identity(&path).map_err(DbError::io(&path))?;
+        let options = file::connect_options(&path)?;
+        let file = file::identity(&path).map_err(DbError::io(&path))?;
         // Alone first: a pool would try a bad file again and again and then say that it took too long.
-        check(&options, busy_timeout, &path).await?;
+        file::check(&options, busy_timeout, &path).await?;
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(30))
-            .after_connect(move |connection, _| Box::pin(prepare(connection, busy_timeout)))
+            .after_connect(move |connection, _| Box::pin(file::prepare(connection, busy_timeout)))
             .connect_with(options)
             .await
             .map_err(|e| DbError::from_driver(&path, e))?;
@@ -176,158 +163,5 @@ impl Database {
         let sql = sqlx::AssertSqlSafe(format!("SELECT version FROM {table} ORDER BY version"));
         let applied: Result<Vec<i64>, _> = sqlx::query_scalar(sql).fetch_all(&self.pool).await;
         applied.is_ok_and(|applied| applied.into_iter().eq(migrator.iter().map(|m| m.version)))
-    }
-}
-
-/// Makes a complete database under a temporary name first: whoever finds the real name finds a whole file.
-///
-/// When another process was quicker, its file stays and is used.
-async fn create_file(path: &Path) -> Result<(), DbError> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    // Closed at once: closing a second descriptor of an open database would release SQLite's locks on it.
-    let temporary = tempfile::Builder::new()
-        .prefix(".vmsgate-new-")
-        .tempfile_in(directory)
-        .map_err(DbError::io(path))?
-        .into_temp_path();
-
-    let fail = |e| DbError::from_driver(path, e);
-    let mut connection = connect_options(&temporary)?.connect().await.map_err(fail)?;
-    let header = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA journal_mode = WAL;");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(header)).execute(&mut connection).await.map_err(fail)?;
-    connection.close().await.map_err(fail)?;
-
-    match temporary.persist_noclobber(path) {
-        Err(e) if e.error.kind() != io::ErrorKind::AlreadyExists => return Err(DbError::io(path)(e.error)),
-        _ => {}
-    }
-    std::fs::File::open(directory).and_then(|d| d.sync_all()).map_err(DbError::io(directory))
-}
-
-fn connect_options(path: &Path) -> Result<AnyConnectOptions, DbError> {
-    let text = path.to_str().ok_or_else(|| DbError::PathNotUnicode { path: path.to_owned() })?;
-    let mut url = String::from("sqlite://");
-    for byte in text.bytes() {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => url.push(char::from(byte)),
-            other => url.push_str(&format!("%{other:02X}")),
-        }
-    }
-    url.push_str("?mode=rw");
-    let options: AnyConnectOptions = url.parse().map_err(|e| DbError::from_driver(path, e))?;
-    Ok(options.disable_statement_logging())
-}
-
-fn identity(path: &Path) -> io::Result<FileIdentity> {
-    let meta = std::fs::metadata(path)?;
-    Ok((meta.dev(), meta.ino()))
-}
-
-async fn check(options: &AnyConnectOptions, busy_timeout: Duration, path: &Path) -> Result<(), DbError> {
-    let fail = |e| DbError::from_driver(path, e);
-    let mut connection = options.connect().await.map_err(fail)?;
-    prepare(&mut connection, busy_timeout).await.map_err(fail)?;
-    let row = sqlx::query("PRAGMA application_id").fetch_one(&mut connection).await;
-    let id: i64 = row.and_then(|row| row.try_get(0)).map_err(fail)?;
-    connection.close().await.map_err(fail)?;
-    if id == APPLICATION_ID { Ok(()) } else { Err(DbError::Foreign { path: path.to_owned() }) }
-}
-
-async fn prepare(connection: &mut AnyConnection, busy_timeout: Duration) -> Result<(), sqlx::Error> {
-    let settings = format!(
-        "PRAGMA busy_timeout = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-        busy_timeout.as_millis()
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(connection).await.map(drop)
-}
-
-/// What is wrong with the database. The message names the file; [`DbError::hint`] says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum DbError {
-    #[error("there is no database at {}", .path.display())]
-    Missing { path: PathBuf },
-    #[error("the database {} is truncated: only {bytes} bytes are left", .path.display())]
-    Truncated { path: PathBuf, bytes: u64 },
-    #[error("the database {} was removed or replaced while it was in use", .path.display())]
-    Replaced { path: PathBuf },
-    #[error("{} is not a database", .path.display())]
-    NotADatabase { path: PathBuf },
-    #[error("the database {} is damaged or truncated", .path.display())]
-    Damaged { path: PathBuf, source: sqlx::Error },
-    #[error("{} is the database of another program", .path.display())]
-    Foreign { path: PathBuf },
-    #[error(
-        "the database {} was changed by a newer version of this program ({component} tables, migration {version})",
-        .path.display()
-    )]
-    Newer { path: PathBuf, component: &'static str, version: i64 },
-    #[error("the database {} cannot be written", .path.display())]
-    ReadOnly { path: PathBuf, source: sqlx::Error },
-    #[error("the database {} stayed locked by another writer", .path.display())]
-    Busy { path: PathBuf, source: sqlx::Error },
-    #[error("no room to write to the database {}", .path.display())]
-    Full { path: PathBuf, source: sqlx::Error },
-    #[error("the database {} cannot be opened", .path.display())]
-    CannotOpen { path: PathBuf, source: sqlx::Error },
-    #[error("the path {} is not valid UTF-8", .path.display())]
-    PathNotUnicode { path: PathBuf },
-    #[error("cannot access {}", .path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("cannot bring the {component} tables of {} up to date", .path.display())]
-    Migration { path: PathBuf, component: &'static str, source: MigrateError },
-    #[error("the database {} refused a statement", .path.display())]
-    Statement { path: PathBuf, source: sqlx::Error },
-}
-
-impl DbError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Missing { .. } => {
-                "name the right data directory with --data, or make one with `vmsgate-keys init`"
-            }
-            Self::Truncated { .. } => {
-                "restore it from a backup; if there never was anything in it, remove the file and run `vmsgate-keys init`"
-            }
-            Self::Replaced { .. } => "put the file back, or restart the gateway to go on with the new one",
-            Self::NotADatabase { .. } | Self::Foreign { .. } => "name the right data directory with --data",
-            Self::Damaged { .. } => "keep the file for examination and restore the database from a backup",
-            Self::Newer { .. } => {
-                "run the newer version; the database of a newer version can't be used by an older one"
-            }
-            Self::ReadOnly { .. } | Self::CannotOpen { .. } | Self::Io { .. } => {
-                "check the owner and the permissions of the file and its directory, and that its disk is mounted for writing"
-            }
-            Self::Busy { .. } => {
-                "another vmsgate command holds the database: wait for it to end and try again"
-            }
-            Self::Full { .. } => "free room on the disk that holds the data directory",
-            Self::PathNotUnicode { .. } => "choose a data directory with a plain name",
-            Self::Migration { .. } | Self::Statement { .. } => {
-                "check that the file was not edited by hand; if it was not, report this as a bug"
-            }
-        }
-    }
-
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        |source| Self::Io { path: path.to_owned(), source }
-    }
-
-    fn from_driver(path: &Path, source: sqlx::Error) -> Self {
-        // The low byte of SQLite's extended result code is its primary code: https://www.sqlite.org/rescode.html
-        let code = source.as_database_error().and_then(|e| e.code()).and_then(|c| c.parse::<u32>().ok());
-        let path = path.to_owned();
-        if matches!(source, sqlx::Error::PoolTimedOut) {
-            return Self::Busy { path, source };
-        }
-        match code.map(|code| code & 0xff) {
-            Some(5 | 6) => Self::Busy { path, source },
-            Some(8) => Self::ReadOnly { path, source },
-            Some(11) => Self::Damaged { path, source },
-            Some(13) => Self::Full { path, source },
-            Some(14) => Self::CannotOpen { path, source },
-            Some(26) => Self::NotADatabase { path },
-            _ => Self::Statement { path, source },
-        }
     }
 }
