@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -31,10 +31,26 @@ pub fn write_private(path: &Path, content: &[u8], existing: Existing) -> io::Res
     };
     let temporary = Temporary::create(directory, content)?;
     match existing {
-        Existing::Replace => fs::rename(&temporary.0, path)?,
+        Existing::Replace => {
+            keep_owner(&temporary.0, path)?;
+            fs::rename(&temporary.0, path)?;
+        }
         Existing::Keep => take_free_name(&temporary.0, path)?,
     }
     File::open(directory)?.sync_all()
+}
+
+/// A file of the gateway's user stays his when root replaces it.
+fn keep_owner(temporary: &Path, replaced: &Path) -> io::Result<()> {
+    let (new, old) = match fs::metadata(replaced) {
+        Ok(old) => (fs::metadata(temporary)?, old),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
+        return Ok(());
+    }
+    chown(temporary, Some(old.uid()), Some(old.gid()))
 }
 
 /// Unlike a rename, a link fails when the name is taken, without a moment in between. File systems without links
@@ -85,6 +101,20 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        write_private(&path, b"one", Existing::Keep).unwrap();
+        let owner =
+            if rustix::process::getuid().is_root() { 65534 } else { fs::metadata(&path).unwrap().uid() };
+        chown(&path, Some(owner), None).unwrap();
+
+        write_private(&path, b"two", Existing::Replace).unwrap();
+
+        assert_eq!(fs::metadata(&path).unwrap().uid(), owner);
     }
 
     #[test]

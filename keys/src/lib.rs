@@ -62,6 +62,6 @@ pub use profile::Profile;
 pub use ranges::{RangeError, TunnelRanges};
 pub use registry::{
     Applied, Change, Changes, Client, ClientKey, ClientName, ClientState, Identity, NewClient, Operator,
-    Registry, RegistryError, Revision, Settings, Standing,
+    Registry, RegistryError, Remark, Revision, Settings, Standing,
 };
 pub use seal::{MasterKey, UnsealError};

@@ -14,6 +14,7 @@ mod identity;
 mod names;
 mod read;
 mod settings;
+mod write;
 
 use std::path::Path;
 
@@ -23,7 +24,7 @@ pub use change::{Applied, Change};
 pub use client::{Client, ClientKey, ClientState, NewClient, Standing};
 pub use error::RegistryError;
 pub use identity::{Identity, IdentityState};
-pub use names::{ClientName, NameError, Operator};
+pub use names::{ClientName, NameError, Operator, Remark};
 pub use settings::Settings;
 
 /// How many changes the registry has seen.

@@ -138,7 +138,7 @@ async fn stream(steps: &Steps<'_>, site: &Site, at: SocketAddr) -> Result<(), Cl
 async fn revoke(site: &Site) -> Result<(), CliError> {
     let actor = Actor::current();
     let mut change = site.installation.registry.change(&actor).await.map_err(CliError::unexpected)?;
-    let reason = Some("end of the demonstration".to_owned());
+    let reason = "end of the demonstration".parse().ok();
     change.revoke(CLIENT, reason).await.map_err(CliError::unexpected)?;
     change.commit().await.map_err(CliError::unexpected)
 }

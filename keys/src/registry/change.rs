@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::AnyConnection;
 use uuid::Uuid;
 use vmsgate_audit::{
     Chain, Database, Label, Record, Snapshot, WriteTransaction, append,
@@ -10,11 +9,9 @@ use vmsgate_audit::{
 };
 
 use super::{
-    Client, ClientKey, ClientState, Identity, NewClient, RegistryError, Revision, Settings, address,
-    identity,
-    names::name_key,
-    read::{self, ReadError, Selection},
-    settings,
+    Client, ClientKey, ClientState, Identity, NewClient, RegistryError, Remark, Revision, Settings, identity,
+    read::{self, Selection},
+    settings, write,
 };
 use crate::{
     actor::Actor,
@@ -100,8 +97,7 @@ impl Change {
         ranges: &TunnelRanges,
         master: &MasterKey,
     ) -> Result<Client, RegistryError> {
-        let db = self.db.clone();
-        self.check_free(&new).await.map_err(|e| e.explained_by(&db))?;
+        write::check_free(&mut self.tx, &new).await.map_err(|e| e.explained_by(&self.db))?;
         let id = Uuid::now_v7();
         let (id_text, key_text) = (id.to_string(), new.public_key.to_string());
         let field = SealedField::PresharedKey { client: &id_text, public_key: &key_text };
@@ -125,14 +121,15 @@ impl Change {
             keys: vec![key],
             revision: self.revision,
         };
-        client.addresses =
-            insert_client(&mut self.tx, &client, ranges).await.map_err(|e| e.explained_by(&self.db))?;
+        client.addresses = write::insert_client(&mut self.tx, &client, ranges)
+            .await
+            .map_err(|e| e.explained_by(&self.db))?;
         self.record("client.add", client.name.as_str(), None, Some(&client))?;
         Ok(client)
     }
 
     /// Cuts a client off for now.
-    pub async fn suspend(&mut self, name: &str, reason: Option<String>) -> Result<Applied, RegistryError> {
+    pub async fn suspend(&mut self, name: &str, reason: Option<Remark>) -> Result<Applied, RegistryError> {
         self.update(name, "client.suspend", |client| {
             (client.state, client.reason) = (ClientState::Suspended, reason);
         })
@@ -148,7 +145,7 @@ impl Change {
     }
 
     /// Ends a client for good: its name, keys and addresses are never used again.
-    pub async fn revoke(&mut self, name: &str, reason: Option<String>) -> Result<Applied, RegistryError> {
+    pub async fn revoke(&mut self, name: &str, reason: Option<Remark>) -> Result<Applied, RegistryError> {
         let client = self.find(name).await?;
         if client.state == ClientState::Revoked {
             return Ok(Applied { client, changed: false });
@@ -194,7 +191,7 @@ impl Change {
             return Ok(Applied { client: before, changed: false });
         }
         client.revision = self.revision;
-        update_client(&mut self.tx, &client).await.map_err(|e| self.db.explain(e))?;
+        write::update_client(&mut self.tx, &client).await.map_err(|e| self.db.explain(e))?;
         self.record(act, client.name.as_str(), Some(&before), Some(&client))?;
         Ok(Applied { client, changed: true })
     }
@@ -205,34 +202,6 @@ impl Change {
             Some(client) => Ok(client),
             None => Err(read::no_such_client(&self.db, name).await),
         }
-    }
-
-    /// Names and keys are unique; asking first makes a better error than the database's refusal.
-    async fn check_free(&mut self, new: &NewClient) -> Result<(), ReadError> {
-        let key = new.public_key.to_string();
-        let same_name =
-            sqlx::query_scalar::<_, String>("SELECT name FROM registry_client WHERE name_key = $1")
-                .bind(name_key(new.name.as_str()))
-                .fetch_optional(&mut *self.tx)
-                .await?;
-        if let Some(name) = same_name {
-            return Err(RegistryError::NameTaken { name }.into());
-        }
-        let owner = sqlx::query_scalar::<_, String>(
-            "SELECT c.name FROM registry_client c JOIN registry_client_key k ON k.client = c.id WHERE k.public_key = $1",
-        )
-        .bind(&key)
-        .fetch_optional(&mut *self.tx)
-        .await?;
-        let fingerprint = new.public_key.fingerprint();
-        if let Some(owner) = owner {
-            return Err(RegistryError::KeyTaken { fingerprint, owner }.into());
-        }
-        let gateway = sqlx::query("SELECT id FROM registry_identity WHERE public_key = $1")
-            .bind(&key)
-            .fetch_optional(&mut *self.tx)
-            .await?;
-        if gateway.is_some() { Err(RegistryError::GatewayKey(fingerprint).into()) } else { Ok(()) }
     }
 
     fn record<S: Serialize>(
@@ -257,64 +226,4 @@ impl Change {
 /// What the database keeps of a time, so that a record says exactly what was stored.
 fn whole_millis(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
-}
-
-async fn insert_client(
-    tx: &mut AnyConnection,
-    client: &Client,
-    ranges: &TunnelRanges,
-) -> Result<Vec<std::net::IpAddr>, ReadError> {
-    let id = client.id.to_string();
-    sqlx::query(
-        "INSERT INTO registry_client
-         (id, name, name_key, operator, role, state, reason, expires_ms, created_ms, revision)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
-    .bind(&id)
-    .bind(client.name.as_str())
-    .bind(name_key(client.name.as_str()))
-    .bind(client.operator.as_str())
-    .bind(client.role.as_str())
-    .bind(client.state.as_str())
-    .bind(client.reason.as_deref())
-    .bind(client.expires.map(Timestamp::as_millisecond))
-    .bind(client.created.as_millisecond())
-    .bind(client.revision.0)
-    .execute(&mut *tx)
-    .await?;
-    for key in &client.keys {
-        sqlx::query(
-            "INSERT INTO registry_client_key (public_key, client, sealed_preshared_key, valid_from_ms, valid_until_ms)
-             VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(key.public_key.to_string())
-        .bind(&id)
-        .bind(key.sealed_preshared_key.as_str())
-        .bind(key.valid_from.as_millisecond())
-        .bind(key.valid_until.map(Timestamp::as_millisecond))
-        .execute(&mut *tx)
-        .await?;
-    }
-    address::assign(tx, ranges, &id).await
-}
-
-async fn update_client(tx: &mut AnyConnection, client: &Client) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE registry_client SET state = $1, reason = $2, expires_ms = $3, revision = $4 WHERE id = $5",
-    )
-    .bind(client.state.as_str())
-    .bind(client.reason.as_deref())
-    .bind(client.expires.map(Timestamp::as_millisecond))
-    .bind(client.revision.0)
-    .bind(client.id.to_string())
-    .execute(&mut *tx)
-    .await?;
-    for key in &client.keys {
-        sqlx::query("UPDATE registry_client_key SET valid_until_ms = $1 WHERE public_key = $2")
-            .bind(key.valid_until.map(Timestamp::as_millisecond))
-            .bind(key.public_key.to_string())
-            .execute(&mut *tx)
-            .await?;
-    }
-    Ok(())
 }

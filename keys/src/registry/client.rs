@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use uuid::Uuid;
 
-use super::{ClientName, Operator, RegistryError, Revision};
+use super::{ClientName, Operator, RegistryError, Remark, Revision};
 use crate::{
     material::{PresharedKey, PublicKey},
     seal::{MasterKey, Sealed, SealedField},
@@ -23,7 +23,7 @@ pub struct Client {
     pub role: String,
     pub state: ClientState,
     /// Why it was suspended or revoked, if somebody said so.
-    pub reason: Option<String>,
+    pub reason: Option<Remark>,
     pub expires: Option<Timestamp>,
     pub created: Timestamp,
     /// Inside the tunnel: IPv4 before IPv6, at most one of each.

@@ -40,7 +40,7 @@ impl RegistryError {
     pub fn hint(&self) -> String {
         match self {
             Self::Database(error) | Self::Audit(StoreError::Database(error)) => error.hint().to_owned(),
-            Self::Audit(_) => "nothing was changed; check the database with `vmsgate check`".to_owned(),
+            Self::Audit(_) => "nothing was changed; restore vmsgate.db from a backup if it stays like this".to_owned(),
             Self::Snapshot(_) => "use shorter texts".to_owned(),
             Self::NotInitialised => "make it with `vmsgate-keys init --endpoint HOST:PORT`".to_owned(),
             Self::AlreadyInitialised => "nothing was changed; choose another data directory with --data".to_owned(),

@@ -13,8 +13,14 @@ pub struct ClientName(String);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Operator(String);
 
+/// Why a client was suspended or revoked: any text of one line.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Remark(String);
+
 const MAX_NAME: usize = 63;
-const MAX_OPERATOR: usize = 128;
+/// At four bytes each they fit into a label of the audit log, which would cut a longer name.
+const MAX_OPERATOR: usize = 64;
+const MAX_REMARK: usize = 200;
 
 impl ClientName {
     pub fn as_str(&self) -> &str {
@@ -23,6 +29,12 @@ impl ClientName {
 }
 
 impl Operator {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Remark {
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -51,16 +63,25 @@ impl FromStr for Operator {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        // The text becomes a comment of a profile, where a line end would begin a setting.
-        let harmless =
-            |c: char| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}');
-        let text = text.trim();
-        if !text.is_empty() && text.chars().count() <= MAX_OPERATOR && text.chars().all(harmless) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NameError::Operator)
-        }
+        one_line(text, MAX_OPERATOR).map(Self).ok_or(NameError::Operator)
     }
+}
+
+impl FromStr for Remark {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        one_line(text, MAX_REMARK).map(Self).ok_or(NameError::Remark)
+    }
+}
+
+/// An operator becomes a comment of a profile, where a line end would begin a setting.
+fn one_line(text: &str, max_characters: usize) -> Option<String> {
+    let harmless =
+        |c: char| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}');
+    let text = text.trim();
+    let fits = !text.is_empty() && text.chars().count() <= max_characters && text.chars().all(harmless);
+    fits.then(|| text.to_owned())
 }
 
 /// Why a text is no name.
@@ -72,6 +93,8 @@ pub enum NameError {
     Client,
     #[error("an operator has 1 to {MAX_OPERATOR} characters on one line")]
     Operator,
+    #[error("a reason has 1 to {MAX_REMARK} characters on one line")]
+    Remark,
 }
 
 macro_rules! text_traits {
@@ -95,7 +118,7 @@ macro_rules! text_traits {
         }
     )*};
 }
-text_traits!(ClientName, Operator);
+text_traits!(ClientName, Operator, Remark);
 
 #[cfg(test)]
 mod tests {
@@ -114,7 +137,7 @@ mod tests {
     #[test]
     fn an_operator_is_one_line_of_any_script() {
         assert_eq!(" Zoë Müller 李 ".parse::<Operator>().unwrap().as_str(), "Zoë Müller 李");
-        for bad in ["", "  ", "a\n[Peer]", "a\rb", "a\u{2028}b", "a\u{202e}b", &"x".repeat(129)] {
+        for bad in ["", "  ", "a\n[Peer]", "a\rb", "a\u{2028}b", "a\u{202e}b", &"x".repeat(65)] {
             assert_eq!(bad.parse::<Operator>(), Err(NameError::Operator), "{bad:?}");
         }
     }

@@ -145,13 +145,14 @@ async fn fetch(
 fn client_from_row(row: &AnyRow) -> Result<Client, RegistryError> {
     let id = text(row, "id")?;
     let broken = |field| malformed(&id, field);
+    let reason: Option<String> = row.try_get("reason").map_err(|_| broken("reason"))?;
     Ok(Client {
         id: id.parse().map_err(|_| broken("id"))?,
         name: text(row, "name")?.parse().map_err(|_| broken("name"))?,
         operator: text(row, "operator")?.parse().map_err(|_| broken("operator"))?,
         role: text(row, "role")?,
         state: text(row, "state")?.parse().map_err(|()| broken("state"))?,
-        reason: row.try_get("reason").map_err(|_| broken("reason"))?,
+        reason: reason.as_deref().map(str::parse).transpose().map_err(|_| broken("reason"))?,
         expires: time(row, "expires_ms").ok_or_else(|| broken("expiry"))?,
         created: time(row, "created_ms").flatten().ok_or_else(|| broken("time of creation"))?,
         revision: Revision(row.try_get("revision").map_err(|_| broken("revision"))?),

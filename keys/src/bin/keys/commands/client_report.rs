@@ -60,7 +60,7 @@ pub async fn show(context: &Context, name: &str) -> Result<(), CliError> {
     printer.line(format_args!("role       {}", human::printable(&client.role)))?;
     printer.line(format_args!("state      {}", printer.paint(style, standing.as_str())))?;
     if let Some(reason) = &client.reason {
-        printer.line(format_args!("reason     {}", human::printable(reason)))?;
+        printer.line(format_args!("reason     {reason}"))?;
     }
     printer.line(format_args!("expires    {}", expiry(&client)))?;
     printer.line(format_args!("addresses  {}", addresses(&client)))?;
