@@ -5,7 +5,7 @@
 //! tunnel away from each other every few seconds).
 
 use std::env;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -71,6 +71,9 @@ impl Instance {
         let folder = prepare_folder()?;
         let path = folder.join(format!("{profile}.{ENDING}"));
         let unusable = |source| InstanceError::Unusable { path: path.clone(), source };
+        // Asking and taking are one step for others that start now.
+        let lock = File::open(&folder).map_err(unusable)?;
+        lock.lock().map_err(unusable)?;
         if UnixStream::connect(&path).is_ok() {
             return Err(InstanceError::AlreadyUp(profile.to_owned()));
         }

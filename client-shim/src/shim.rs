@@ -1,16 +1,14 @@
 //! A running shim: the tunnel, the listeners, and the task that keeps them in line with what the gateway tells.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local};
-use vmsgate_netio::{BindError, UdpSocket};
 use vmsgate_pump::Stack;
-use vmsgate_tunnel::client::ClientSettings;
 use vmsgate_tunnel::netstack::{MemoryLimits, NetStack, StackConfig};
 
 use crate::carrier::Carrier;
@@ -20,7 +18,7 @@ use crate::loopback::{Addresses, Listeners, plan};
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::site::Site;
-use crate::tunnel::{Connections, Driver, DriverParts, Link, LinkState, Resolver, open_socket};
+use crate::tunnel::{self, Connections, Link, LinkState};
 
 /// Buffers of all connections together, at most: enough for 300 of them, a wall of a hundred cameras and what else a
 /// client opens. The system lends a page only when it is used.
@@ -30,10 +28,6 @@ const REFRESH: Duration = Duration::from_secs(180);
 /// Between attempts to get it, doubled each time up to the limit.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
 const FETCH_PAUSE_LIMIT: Duration = Duration::from_secs(60);
-/// Between attempts to resolve the gateway's name at the start.
-const RESOLVE_PAUSE: Duration = Duration::from_secs(3);
-/// Smart Client misbehaves when its clock and the servers' differ by more.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Something that the user may want to know when it happens. Details are in the [`Report`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +106,7 @@ impl Shim {
             events,
         });
         inner.listen();
-        let driver = spawn_local(drive(profile, connections, link_publisher, driver_stopping));
+        let driver = spawn_local(tunnel::run(profile, connections, link_publisher, driver_stopping));
         let tasks = vec![spawn_local(inner.clone().tell_changes()), spawn_local(inner.clone().keep_site())];
         Self { inner, stop_connections, alive, stop_driver, tasks, driver }
     }
@@ -200,13 +194,9 @@ impl Inner {
     }
 
     fn take_over(&self, site: Site) {
-        let offset = site.clock_offset.unsigned_abs();
         let changed = {
             let mut state = self.state.borrow_mut();
             let known = state.site.as_ref().is_some_and(|known| known.is_same_as(&site));
-            if !known && offset > CLOCK_TOLERANCE {
-                tracing::warn!(seconds = offset.as_secs(), "this machine's clock and the gateway's differ");
-            }
             state.site = Some(site);
             !known
         };
@@ -233,63 +223,4 @@ impl Inner {
         // Whoever started the shim may not be interested.
         let _ = self.events.send(event);
     }
-}
-
-/// Finds the gateway's address, then runs the driver to the end.
-async fn drive(
-    profile: Profile,
-    connections: Connections,
-    link: watch::Sender<Link>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut resolver = Resolver::new(profile.endpoint);
-    let (endpoint, socket) = tokio::select! {
-        found = first_socket(&mut resolver, &link) => found,
-        _ = stop.wait_for(|stop| *stop) => return,
-    };
-    let settings = ClientSettings {
-        secret: profile.secret,
-        gateway: profile.gateway,
-        preshared: profile.preshared.map(|key| *key),
-        addresses: profile.addresses,
-        persistent_keepalive: profile.persistent_keepalive,
-    };
-    let (gateway_addresses, mtu) = (profile.gateway_addresses, profile.mtu);
-    let parts =
-        DriverParts { settings, gateway_addresses, mtu, connections, resolver, link, endpoint, socket };
-    Driver::new(parts, fastrand::u64(..)).run(stop).await;
-}
-
-/// Tries until the gateway's name has an address, and the system a socket towards it: at log-in the network may not
-/// be there yet.
-async fn first_socket(resolver: &mut Resolver, link: &watch::Sender<Link>) -> (SocketAddr, UdpSocket) {
-    loop {
-        resolver.begin();
-        let opened = match resolver.found().await {
-            Ok(found) => open_first(&found).map_err(|error| error.to_string()),
-            Err(trouble) => Err(trouble),
-        };
-        match opened {
-            Ok(opened) => return opened,
-            Err(trouble) => link.send_modify(|link| {
-                if link.state != LinkState::NoAnswer {
-                    (link.state, link.since) = (LinkState::NoAnswer, Timestamp::now());
-                }
-                link.trouble = Some(trouble);
-            }),
-        }
-        tokio::time::sleep(RESOLVE_PAUSE).await;
-    }
-}
-
-/// A socket towards the first address whose family the system has.
-fn open_first(found: &[SocketAddr]) -> Result<(SocketAddr, UdpSocket), BindError> {
-    let mut result = Err(BindError::AddressNotLocal { address: SocketAddr::from(([0, 0, 0, 0], 0)) });
-    for endpoint in found {
-        result = open_socket(*endpoint).map(|socket| (*endpoint, socket));
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
 }

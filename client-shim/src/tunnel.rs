@@ -6,7 +6,7 @@
 //! GET /v1/profile ── hyper ─────────────────────────┘
 //! ```
 //!
-//! One task, the [`Driver`], owns the UDP socket and the WireGuard state and moves batches between them and the
+//! One task, the `driver`, owns the UDP socket and the WireGuard state and moves batches between them and the
 //! userspace TCP stack. Everybody else opens connections through [`Connections`] and watches the [`Link`].
 
 mod connections;
@@ -15,9 +15,10 @@ mod echo;
 mod endpoint;
 mod link;
 mod outbox;
+mod reminders;
+mod start;
 mod supervisor;
 
 pub use connections::{Connections, DialError};
-pub use driver::{Driver, DriverParts, open_socket};
-pub use endpoint::Resolver;
 pub use link::{Link, LinkState};
+pub(crate) use start::run;

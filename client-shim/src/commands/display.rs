@@ -56,7 +56,7 @@ impl<'p> Display<'p> {
             }
             Event::NoAnswer { trouble } => {
                 let reason = trouble.clone().unwrap_or_else(|| {
-                    "nothing answers: is this machine online, and does its network let UDP out?".to_owned()
+                    "is this machine online, does its network let UDP out, and is the profile still valid?".to_owned()
                 });
                 self.say_once(format!("no answer from the gateway, trying on: {reason}"))
             }
@@ -64,6 +64,11 @@ impl<'p> Display<'p> {
             Event::SiteChanged => {
                 self.told = None;
                 self.suspended(|printer| ready(report, printer))?;
+                self.say(
+                    || (),
+                    "`vmsgate-shim hosts` prints the names for this machine's hosts file; Ctrl-C ends"
+                        .to_owned(),
+                )?;
                 for (listener, error) in tables::errors(report) {
                     self.say(
                         || tracing::warn!(%listener, error = %error.message, hint = %error.hint, "not listening"),
@@ -152,7 +157,7 @@ fn describe(report: &Report, rates: Option<(f64, f64)>, now: Timestamp) -> Strin
         parts.push(format!("↓ {} ↑ {}", human::bit_rate(received), human::bit_rate(sent)));
     }
     if let Some(time) = report.round_trip_ms.filter(|_| report.is_connected()) {
-        parts.push(format!("{time} ms"));
+        parts.push(if time == 0 { "under 1 ms".to_owned() } else { format!("{time} ms") });
     }
     parts.extend(report.trouble.clone());
     let expires = report.site.as_ref().and_then(|site| site.expires);

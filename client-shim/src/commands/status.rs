@@ -63,7 +63,7 @@ fn print(report: &Report, printer: &Printer) -> Result<(), CliError> {
         field("handshake", format!("{} ago", human::duration(std::time::Duration::from_millis(age))))?;
     }
     if let Some(time) = report.round_trip_ms {
-        field("round trip", format!("{time} ms"))?;
+        field("round trip", if time == 0 { "under 1 ms".to_owned() } else { format!("{time} ms") })?;
     }
     let (received, sent) = (human::bytes(report.bytes_received), human::bytes(report.bytes_sent));
     field("traffic", format!("{received} received, {sent} sent"))?;

@@ -1,10 +1,14 @@
 //! The table of servers and forwards, and below it what is wrong with any of them.
 
 use std::io;
+use std::time::Duration;
 
-use vmsgate_cli::{Printer, Style, Table};
+use vmsgate_cli::{Printer, Style, Table, human};
 use vmsgate_shim::Report;
 use vmsgate_shim::report::{ErrorReport, ServerReport};
+
+/// Views and configuration misbehave when clocks differ by more.
+const CLOCK_TOLERANCE_MS: u64 = 60_000;
 
 pub fn print(report: &Report, printer: &Printer) -> io::Result<()> {
     if report.servers.is_empty() && report.forwards.is_empty() {
@@ -43,11 +47,18 @@ pub fn errors(report: &Report) -> impl Iterator<Item = (String, &ErrorReport)> {
 }
 
 /// What listens and may still not do what was meant.
-pub fn remarks(report: &Report) -> impl Iterator<Item = (&str, &str)> {
+fn remarks(report: &Report) -> impl Iterator<Item = (&str, String)> {
     let servers = report.servers.iter();
-    let omitted = servers.flat_map(|s| s.omitted.iter().map(|text| (s.name.as_str(), text.as_str())));
+    let omitted = servers.flat_map(|s| s.omitted.iter().map(|text| (s.name.as_str(), text.clone())));
     let forwards = report.forwards.iter();
-    omitted.chain(forwards.filter_map(|f| Some((f.forward.as_str(), f.warning.as_deref()?))))
+    let doubted = forwards.filter_map(|f| Some((f.forward.as_str(), f.warning.clone()?)));
+    let offset = report.site.as_ref().map(|site| site.clock_offset_ms).unwrap_or_default();
+    let differ = (offset.unsigned_abs() > CLOCK_TOLERANCE_MS).then(|| {
+        let by = human::duration(Duration::from_millis(offset.unsigned_abs()));
+        let direction = if offset > 0 { "behind" } else { "ahead of" };
+        ("clock", format!("this machine is {by} {direction} the gateway; Smart Client needs the right time"))
+    });
+    omitted.chain(doubted).chain(differ)
 }
 
 /// The ports that listen; the others are listed with their errors.

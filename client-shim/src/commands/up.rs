@@ -26,7 +26,10 @@ pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<
         .enable_all()
         .build()
         .or_unexpected("cannot start the runtime")?;
-    LocalSet::new().block_on(&runtime, run(profile, forwards.clone(), display))
+    LocalSet::new().block_on(&runtime, async {
+        let instance = claim(&profile, printer)?;
+        run(profile, forwards.clone(), display, instance).await
+    })
 }
 
 fn read_profile(path: &Path, printer: &Printer) -> Result<Profile, CliError> {
@@ -46,8 +49,27 @@ fn read_profile(path: &Path, printer: &Printer) -> Result<Profile, CliError> {
     Ok(profile)
 }
 
-async fn run(profile: Profile, forwards: Vec<Forward>, mut display: Display<'_>) -> Result<Exit, CliError> {
-    let instance = Instance::claim(&profile.name).map_err(explain)?;
+/// Makes `status` and `hosts` work, and the profile ours. Where there is no place for that, the tunnel still works.
+fn claim(profile: &Profile, printer: &Printer) -> Result<Option<Instance>, CliError> {
+    match Instance::claim(&profile.name) {
+        Ok(instance) => Ok(Some(instance)),
+        Err(error @ InstanceError::AlreadyUp(_)) => Err(CliError::user(error).hint(
+            "`vmsgate-shim status` shows it; end it first, or get a second device a profile of its own",
+        )),
+        Err(error) => {
+            printer.warning(format_args!("`status` and `hosts` will not work: {error}"))?;
+            printer.hint("set XDG_RUNTIME_DIR to a folder that is yours alone")?;
+            Ok(None)
+        }
+    }
+}
+
+async fn run(
+    profile: Profile,
+    forwards: Vec<Forward>,
+    mut display: Display<'_>,
+    instance: Option<Instance>,
+) -> Result<Exit, CliError> {
     let mut interrupt = signal(SignalKind::interrupt()).or_unexpected("cannot wait for signals")?;
     let mut terminate = signal(SignalKind::terminate()).or_unexpected("cannot wait for signals")?;
     let mut hang_up = signal(SignalKind::hangup()).or_unexpected("cannot wait for signals")?;
@@ -56,7 +78,13 @@ async fn run(profile: Profile, forwards: Vec<Forward>, mut display: Display<'_>)
 
     let (tell, mut events) = mpsc::unbounded_channel();
     let shim = Shim::start(profile, forwards, tell);
-    let serve = instance.serve(shim.reporter());
+    let report = shim.reporter();
+    let serve = async {
+        match &instance {
+            Some(instance) => instance.serve(report).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::pin!(serve);
     let shown = loop {
         tokio::select! {
@@ -76,14 +104,4 @@ async fn run(profile: Profile, forwards: Vec<Forward>, mut display: Display<'_>)
     shim.stop().await;
     shown?;
     Ok(Exit::Done)
-}
-
-fn explain(error: InstanceError) -> CliError {
-    let hint = match &error {
-        InstanceError::AlreadyUp(_) => {
-            "`vmsgate-shim status` shows it; end it first, or give a second device a profile of its own"
-        }
-        _ => "set XDG_RUNTIME_DIR to a folder that is yours alone",
-    };
-    CliError::user(error).hint(hint)
 }

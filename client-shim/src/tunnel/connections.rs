@@ -111,9 +111,10 @@ impl Connections {
         }
     }
 
-    /// Forgets connections that have finished for good.
-    pub(super) fn reap(&self) {
+    /// Forgets connections that have finished for good, and has `forget` do so.
+    pub(super) fn reap(&self, mut forget: impl FnMut(ConnectionId)) {
         while let Some(id) = self.stack.poll_finished() {
+            forget(id);
             let mut table = self.table.borrow_mut();
             if let Some(ends) = table.ends.remove(&id) {
                 table.ids.remove(&ends);

@@ -4,10 +4,11 @@
 //! work. In a turn it takes in what has arrived, then lets the stack answer all of it at once, so that one
 //! acknowledgement serves many segments and datagrams leave in trains.
 
+mod upkeep;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use jiff::Timestamp;
 use tokio::sync::watch;
 use vmsgate_netio::{BindError, RecvBatch, UdpSocket};
 use vmsgate_tunnel::client::{ClientSettings, ClientState};
@@ -15,10 +16,11 @@ use vmsgate_tunnel::packet::{Packet, Transport};
 
 use super::connections::Connections;
 use super::echo;
-use super::endpoint::{Resolver, next_after};
+use super::endpoint::Resolver;
 use super::link::Link;
 use super::outbox::Outbox;
-use super::supervisor::{Steps, Supervisor};
+use super::reminders::Reminders;
+use super::supervisor::Supervisor;
 
 /// Packets that the stack may send before the queue is handed to the system: a few trains.
 const TRANSMIT_BUDGET: usize = 256;
@@ -31,19 +33,20 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long closing connections have at the end to tell the gateway.
 const FAREWELL: Duration = Duration::from_millis(300);
 
-pub struct Driver {
+pub(super) struct Driver {
     client: ClientState,
     socket: UdpSocket,
     inbox: RecvBatch,
     outbox: Outbox,
     connections: Connections,
     supervisor: Supervisor,
+    reminders: Reminders,
     resolver: Resolver,
     link: watch::Sender<Link>,
     /// Our tunnel address and the gateway's, for echoes.
     echo_ends: Option<(IpAddr, IpAddr)>,
     echo_identifier: u16,
-    /// One packet and room for its padding.
+    /// One packet. Its padding ends at the MTU too: over IPv6 a longer datagram would not fit a 1500-byte link.
     scratch: Vec<u8>,
     mtu: usize,
     send_errors: u64,
@@ -52,21 +55,21 @@ pub struct Driver {
 
 /// What a [`Driver`] is made from.
 #[derive(Debug)]
-pub struct DriverParts {
-    pub settings: ClientSettings,
+pub(super) struct DriverParts {
+    pub(super) settings: ClientSettings,
     /// The gateway's addresses in the tunnel.
-    pub gateway_addresses: Vec<IpAddr>,
-    pub mtu: u16,
-    pub connections: Connections,
-    pub resolver: Resolver,
-    pub link: watch::Sender<Link>,
+    pub(super) gateway_addresses: Vec<IpAddr>,
+    pub(super) mtu: u16,
+    pub(super) connections: Connections,
+    pub(super) resolver: Resolver,
+    pub(super) link: watch::Sender<Link>,
     /// The gateway's address outside, and a socket of its family.
-    pub endpoint: SocketAddr,
-    pub socket: UdpSocket,
+    pub(super) endpoint: SocketAddr,
+    pub(super) socket: UdpSocket,
 }
 
 impl Driver {
-    pub fn new(parts: DriverParts, seed: u64) -> Self {
+    pub(super) fn new(parts: DriverParts, seed: u64) -> Self {
         let now = Instant::now();
         let mut rng = fastrand::Rng::with_seed(seed);
         let own = &parts.settings.addresses;
@@ -82,11 +85,12 @@ impl Driver {
             outbox: Outbox::default(),
             connections: parts.connections,
             supervisor: Supervisor::new(now, SystemTime::now()),
+            reminders: Reminders::default(),
             resolver: parts.resolver,
             link: parts.link,
             echo_ends,
             echo_identifier: rng.u16(..),
-            scratch: vec![0; mtu + 16],
+            scratch: vec![0; mtu],
             mtu,
             send_errors: 0,
             next_look: now,
@@ -94,7 +98,7 @@ impl Driver {
     }
 
     /// Runs until `stop` becomes true; then tells the gateway about closed connections and ends.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         self.client.connect(Instant::now(), &mut self.outbox);
         loop {
             for _ in 0..RECEIVE_BATCHES {
@@ -143,7 +147,7 @@ impl Driver {
     /// Takes in the batch that was received.
     fn take_in(&mut self, now: Instant) {
         let Self { client, inbox, outbox, connections, supervisor, echo_identifier, .. } = self;
-        let before = client.counters().traffic.packets_down;
+        let before = (client.counters().traffic.packets_down, client.counters().handshakes);
         for datagram in inbox.datagrams() {
             client.handle_datagram(datagram.from, datagram.bytes, now, outbox, &mut |packet: &Packet<'_>| {
                 match packet.transport {
@@ -164,8 +168,11 @@ impl Driver {
                 }
             });
         }
-        if client.counters().traffic.packets_down != before {
+        if client.counters().traffic.packets_down != before.0 {
             supervisor.heard(now);
+        }
+        if client.counters().handshakes != before.1 && supervisor.shook_hands(now) {
+            self.remind(now);
         }
     }
 
@@ -180,20 +187,21 @@ impl Driver {
         }
         let more = self.transmit(now);
         let flushed = self.flush();
-        self.connections.reap();
+        self.connections.reap(|id| self.reminders.forget(id));
         // With a full queue there is nothing to do but wait for the socket.
         more && flushed
     }
 
     /// Seals what the stack has to send, as long as the queue has room.
     fn transmit(&mut self, now: Instant) -> bool {
-        let Self { client, outbox, connections, scratch, mtu, .. } = self;
+        let Self { client, outbox, connections, reminders, scratch, mtu, .. } = self;
         if !outbox.0.has_room(TRANSMIT_BUDGET, *mtu + SEALING) {
             return true;
         }
-        connections.stack().poll_transmit(now, TRANSMIT_BUDGET, &mut |_, packet| {
+        connections.stack().poll_transmit(now, TRANSMIT_BUDGET, &mut |id, packet| {
             if let Some(room) = scratch.get_mut(..packet.len()) {
                 room.copy_from_slice(packet);
+                reminders.note(id, packet);
                 client.send(scratch, packet.len(), now, outbox);
             }
         })
@@ -209,82 +217,6 @@ impl Driver {
             self.next_look = Instant::now();
         }
         flushed
-    }
-
-    /// Asks the supervisor what is due, does it, and publishes how the link is.
-    fn look_after(&mut self, now: Instant) {
-        let busy = !self.connections.is_empty();
-        let Steps { probe, rebind, resolve, connect } = self.supervisor.tick(now, SystemTime::now(), busy);
-        if resolve {
-            self.resolver.begin();
-        }
-        if rebind {
-            self.rebind();
-        }
-        if connect {
-            self.client.connect(now, &mut self.outbox);
-        }
-        if let (Some(sequence), Some(ends)) = (probe, self.echo_ends) {
-            let mut packet = [0; 128];
-            if let Some(len) = echo::write_request(ends, (self.echo_identifier, sequence), &mut packet) {
-                self.client.send(&mut packet, len, now, &mut self.outbox);
-            }
-        }
-        self.publish(now);
-    }
-
-    fn publish(&mut self, now: Instant) {
-        let status = self.client.status(now);
-        let traffic = self.client.counters().traffic;
-        let state = self.supervisor.state(now);
-        self.link.send_modify(|link| {
-            if link.state != state {
-                tracing::debug!(?state, endpoint = %self.client.endpoint(), "the link changed");
-                (link.state, link.since) = (state, Timestamp::now());
-            }
-            if link.is_connected() {
-                link.trouble = None;
-            }
-            link.endpoint = Some(self.client.endpoint());
-            link.handshake_age = status.handshake_age;
-            link.round_trip = self.supervisor.round_trip().or(status.round_trip);
-            (link.bytes_received, link.bytes_sent) = (traffic.bytes_down, traffic.bytes_up);
-        });
-    }
-
-    /// A look-up has ended: goes to the next of the gateway's addresses, unless it has answered meanwhile.
-    fn move_on(&mut self, found: Result<Vec<SocketAddr>, String>) {
-        if self.link.borrow().is_connected() {
-            return;
-        }
-        match found {
-            Ok(found) => {
-                let (before, next) = (self.client.endpoint(), next_after(self.client.endpoint(), &found));
-                if next == before {
-                    return;
-                }
-                tracing::debug!(from = %before, to = %next, "trying another address of the gateway");
-                self.client.set_endpoint(next);
-                if next.is_ipv4() != before.is_ipv4() {
-                    self.rebind();
-                }
-                self.client.connect(Instant::now(), &mut self.outbox);
-            }
-            Err(trouble) => {
-                self.link.send_modify(|link| link.trouble = Some(trouble));
-            }
-        }
-    }
-
-    /// Opens a new socket. Where that fails the old one stays, and the supervisor will ask again.
-    fn rebind(&mut self) {
-        match open_socket(self.client.endpoint()) {
-            Ok(socket) => self.socket = socket,
-            Err(error) => {
-                tracing::debug!(%error, "no new socket");
-                self.link.send_modify(|link| link.trouble = Some(error.to_string()));
-            }
-        }
     }
 
     fn broken_socket(&mut self, error: &std::io::Error) {
@@ -321,7 +253,7 @@ impl std::fmt::Debug for Driver {
 ///
 /// # Errors
 /// When the system has no such family, or no socket left.
-pub fn open_socket(endpoint: SocketAddr) -> Result<UdpSocket, BindError> {
+pub(super) fn open_socket(endpoint: SocketAddr) -> Result<UdpSocket, BindError> {
     let any: IpAddr = match endpoint {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

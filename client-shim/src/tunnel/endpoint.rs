@@ -9,18 +9,18 @@ use vmsgate_config::address::Endpoint;
 
 /// Resolves the profile's endpoint, again and again over the life of the shim.
 #[derive(Debug)]
-pub struct Resolver {
+pub(super) struct Resolver {
     endpoint: Endpoint,
     lookup: Option<JoinHandle<io::Result<Vec<SocketAddr>>>>,
 }
 
 impl Resolver {
-    pub fn new(endpoint: Endpoint) -> Self {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
         Self { endpoint, lookup: None }
     }
 
     /// Begins a look-up, unless one is under way.
-    pub fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         if self.lookup.is_none() {
             let Endpoint { host, port } = self.endpoint.clone();
             self.lookup =
@@ -32,7 +32,7 @@ impl Resolver {
     ///
     /// # Errors
     /// Says, for people, why the name has no address.
-    pub async fn found(&mut self) -> Result<Vec<SocketAddr>, String> {
+    pub(super) async fn found(&mut self) -> Result<Vec<SocketAddr>, String> {
         let Some(lookup) = &mut self.lookup else { return pending().await };
         let outcome = lookup.await;
         self.lookup = None;

@@ -2,7 +2,7 @@
 //!
 //! | what happened | what is done | noticed after |
 //! | --- | --- | --- |
-//! | the gateway restarted | echo goes unanswered; `ClientState` shakes hands again | 2 s with connections open, 10 s idle |
+//! | the gateway restarted | echo goes unanswered; `ClientState` shakes hands again; connections are asked for | 2 s with connections open, 10 s idle |
 //! | our address changed | sending fails: a new socket, and an echo from it | at once, or like silence |
 //! | the gateway's address changed | silence: its name is resolved again, the next address tried | 4 s after that |
 //! | the machine slept | the wall clock jumped: new socket, name resolved, handshake | on waking |
@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const RETRY: Duration = Duration::from_secs(5);
 /// Between reactions to failed sending: without any network each attempt fails.
 const REBIND_PAUSE: Duration = Duration::from_secs(2);
+/// Keys are renewed no sooner (the paper's REKEY_AFTER_TIME of 120 s, less some jitter).
+const RENEWAL: Duration = Duration::from_secs(115);
 /// A larger step of the wall clock past the monotonic one, which stands still while the machine sleeps.
 const SLEPT: Duration = Duration::from_secs(5);
 
@@ -40,6 +42,7 @@ pub(super) struct Steps {
 #[derive(Debug)]
 pub(super) struct Supervisor {
     last_heard: Option<Instant>,
+    last_handshake: Option<Instant>,
     /// The oldest question without an answer since.
     asked: Option<Instant>,
     /// The newest echo, and when it was sent.
@@ -56,6 +59,7 @@ impl Supervisor {
     pub(super) fn new(now: Instant, wall: SystemTime) -> Self {
         Self {
             last_heard: None,
+            last_handshake: None,
             asked: Some(now),
             probe: (0, None),
             round_trip: None,
@@ -70,6 +74,12 @@ impl Supervisor {
     pub(super) fn heard(&mut self, now: Instant) {
         self.last_heard = Some(now);
         self.asked = None;
+    }
+
+    /// A handshake completed. Answers whether it came before keys are renewed in the normal course, so that the
+    /// gateway may have lost its memory.
+    pub(super) fn shook_hands(&mut self, now: Instant) -> bool {
+        self.last_handshake.replace(now).is_some_and(|last| since(last, now) < RENEWAL)
     }
 
     /// The answer to an echo arrived.
@@ -249,6 +259,16 @@ mod tests {
             Some(REBIND_PAUSE),
             "not forgotten, not at once"
         );
+    }
+
+    #[test]
+    fn only_a_handshake_out_of_turn_is_suspicious() {
+        let mut run = Run::connected();
+        assert!(!run.supervisor.shook_hands(run.now), "the first");
+        run.now += Duration::from_secs(120);
+        assert!(!run.supervisor.shook_hands(run.now), "a renewal");
+        run.now += Duration::from_secs(30);
+        assert!(run.supervisor.shook_hands(run.now));
     }
 
     #[test]

@@ -194,7 +194,6 @@ fn a_restarted_gateway_resets_old_connections_and_takes_new_ones() {
         drop(gateway);
         let _gateway = site.start(&servers(&site));
         let write = async {
-            // A program that speaks notices; one that only listens is told when the echo has gone unanswered.
             old.write_all(b"still there?").await?;
             old.read_u8().await
         };
@@ -202,6 +201,25 @@ fn a_restarted_gateway_resets_old_connections_and_takes_new_ones() {
 
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         assert_eq!(greeted(listen).await, "192.168.10.21:7563");
+        running.shim.stop().await;
+    });
+}
+
+#[test]
+fn a_connection_that_only_listens_is_told_of_a_restart() {
+    run(async {
+        let site = Site::new();
+        let gateway = site.start(&servers(&site));
+        let mut running = Running::start(&site, &[]);
+        running.ready().await;
+        let mut listening = TcpStream::connect(running.listener("rec01", 7563)).await.unwrap();
+        greeting(&mut listening).await.unwrap();
+
+        drop(gateway);
+        let _gateway = site.start(&servers(&site));
+        let read = tokio::time::timeout(PATIENCE, listening.read_u8()).await.expect("it is told");
+
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         running.shim.stop().await;
     });
 }
