@@ -4,7 +4,7 @@
 //! damaged frame is found and named. A stream that merely plays is not enough.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -37,11 +37,15 @@ impl Clip {
     /// When ffmpeg fails.
     pub fn make(folder: &Path) -> Result<Self> {
         let path = folder.join("camera.ts");
+        // Tests of one process and of several want it at the same time; one makes it.
+        let lock = File::create(folder.join("camera.lock"))?;
+        lock.lock().context("Failed to wait for another test's encoder")?;
         if !path.exists() {
             let unfinished = folder.join(format!("camera.{}.ts", std::process::id()));
             encode(&unfinished)?;
             fs::rename(&unfinished, &path).context("Failed to put the clip in place")?;
         }
+        drop(lock);
         let bytes = fs::read(&path)?.into();
         let pictures: Arc<str> = decode(Command::new("ffmpeg"), &path.display().to_string())?.into();
         let clip = Self { path, bytes, pictures };
