@@ -5,6 +5,7 @@
 //! gateway's host and a client outside, and asks a question through it. Everything ends when it is dropped, in the
 //! order of the fields: programs first, namespaces last. Nothing outside loopback and these namespaces is touched.
 
+pub mod bench;
 pub mod binaries;
 pub mod carries;
 pub mod netns;

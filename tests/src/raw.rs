@@ -27,6 +27,16 @@ pub struct RawClient {
     pub v6: Ipv6Addr,
 }
 
+/// What a client needs to open a tunnel.
+pub struct Keys {
+    /// The client's own.
+    pub private: [u8; 32],
+    /// The gateway's public key.
+    pub gateway: [u8; 32],
+    /// The pre-shared key.
+    pub preshared: [u8; 32],
+}
+
 impl RawClient {
     /// Opens the tunnel from `host`.
     ///
@@ -44,13 +54,24 @@ impl RawClient {
             socket.connect(endpoint)?;
             Ok(socket)
         })??;
-        let secret = StaticSecret::from(profile.key("PrivateKey")?);
-        let gateway = PublicKey::from(profile.key("PublicKey")?);
-        let tunnel = Tunn::new(secret, gateway, Some(profile.key("PresharedKey")?), None, 1, None);
+        let keys = Keys {
+            private: profile.key("PrivateKey")?,
+            gateway: profile.key("PublicKey")?,
+            preshared: profile.key("PresharedKey")?,
+        };
         let mut addresses = profile.values("Address").into_iter();
         let mut address =
             || addresses.next().and_then(|address| address.split('/').next()).context("no address");
-        let (v4, v6) = (address()?.parse()?, address()?.parse()?);
+        Self::over(socket, &keys, address()?.parse()?, address()?.parse()?)
+    }
+
+    /// Opens the tunnel over a socket that is connected to the gateway.
+    ///
+    /// # Errors
+    /// When the gateway does not complete the handshake.
+    pub fn over(socket: UdpSocket, keys: &Keys, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self> {
+        let (secret, gateway) = (StaticSecret::from(keys.private), PublicKey::from(keys.gateway));
+        let tunnel = Tunn::new(secret, gateway, Some(keys.preshared), None, 1, None);
         let mut client = Self { tunnel, socket, scratch: vec![0; LARGEST], v4, v6 };
         client.handshake()?;
         Ok(client)
@@ -137,5 +158,11 @@ impl RawClient {
 impl std::fmt::Debug for RawClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RawClient").field("v4", &self.v4).field("v6", &self.v6).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
     }
 }

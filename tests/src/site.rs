@@ -145,6 +145,15 @@ impl Site {
         self.folder.path().join("gateway.toml")
     }
 
+    /// Adds to the configuration file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configure(&self, more: &str) -> Result<()> {
+        let text = fs::read_to_string(self.config())? + more;
+        Ok(fs::write(self.config(), text)?)
+    }
+
     /// The folder that holds everything of the site; any user may enter it.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -1,0 +1,95 @@
+//! What an idle client costs in memory: registered only, and with an open session.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, UdpSocket},
+    os::unix::fs::chown,
+};
+
+use anyhow::{Context, Result};
+use vmsgate_keys::{Actor, DataDir, Keystore, NewClient, Passphrase, PresharedKey, PrivateKey, Registry};
+
+use crate::{
+    bench::{report::Report, usage::resident_bytes},
+    process::User,
+    raw::{Keys, RawClient},
+    site::Site,
+    topology::Family,
+};
+
+/// Measures with so many clients.
+///
+/// # Errors
+/// When something does not start, or a client is not let in.
+pub fn idle_clients(report: &mut Report, count: usize) -> Result<()> {
+    let mut site = Site::prepare(Family::V4)?;
+    site.run()?;
+    let id = site.gateway()?.id();
+    let empty = resident_bytes(id)?;
+    let clients = register(&site, count)?;
+    site.wait_for_clients(count as u64)?;
+    let registered = resident_bytes(id)?;
+    connect(&site, &clients)?;
+    let connected = resident_bytes(id)?;
+    let case = format!("{count} idle clients");
+    let mut add =
+        |path: &str, bytes: u64| report.add(&case, path, "KiB/client", bytes as f64 / 1024.0 / count as f64);
+    add("registered", registered.saturating_sub(empty))?;
+    add("connected", connected.saturating_sub(empty))?;
+    report.add(&case, "connected", "MiB in total", connected as f64 / f64::from(1 << 20))
+}
+
+/// Adds clients through the library: one process each would take an hour.
+fn register(site: &Site, count: usize) -> Result<Vec<Keys>> {
+    let data = DataDir::new(site.data());
+    let passphrase = Passphrase::from_file(&site.folder().join("passphrase"))?;
+    let master = Keystore::read(&data.keystore())?.open(&passphrase)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let clients = runtime.block_on(async {
+        let registry = Registry::open(&data.database()).await?;
+        let ranges = registry.settings().await?.tunnel;
+        let gateway = registry.identities().await?.last().context("no identity")?.public_key;
+        let mut change = registry.change(&Actor::current()).await?;
+        let mut clients = Vec::new();
+        for i in 0..count {
+            let (private, preshared) = (PrivateKey::generate(), PresharedKey::generate());
+            let new = NewClient {
+                name: format!("client-{i}").parse()?,
+                operator: format!("Operator {i}").parse()?,
+                role: "smart-client".to_owned(),
+                expires: None,
+                public_key: private.public_key(),
+                preshared_key: preshared.clone(),
+            };
+            change.add_client(new, &ranges, &master).await?;
+            let (private, preshared) = (private.to_secret().to_bytes(), *preshared.as_bytes());
+            clients.push(Keys { private, preshared, gateway: *gateway.as_bytes() });
+        }
+        change.commit().await?;
+        registry.close().await;
+        anyhow::Ok(clients)
+    })?;
+    // SQLite's files beside the database may have been made by this process, which is root.
+    for entry in std::fs::read_dir(site.data())? {
+        chown(entry?.path(), Some(User::Gateway.uid()), Some(User::Gateway.uid()))?;
+    }
+    Ok(clients)
+}
+
+/// Opens a session for each, from an address of its own, and leaves.
+fn connect(site: &Site, clients: &[Keys]) -> Result<()> {
+    let host = site.topology.add_client()?;
+    // Any address of these ranges is the client machine's.
+    host.namespace.ip("route add local 198.19.0.0/16 dev lo")?;
+    site.topology.internet.ip(&format!("route add 198.19.0.0/16 via {}", host.v4))?;
+    for (i, keys) in (1_u16..).zip(clients) {
+        let [high, low] = i.to_be_bytes();
+        let socket = host.namespace.run(|| -> std::io::Result<_> {
+            let socket = UdpSocket::bind((Ipv4Addr::new(198, 19, high, low), 0))?;
+            socket.connect("198.51.100.10:51820")?;
+            Ok(socket)
+        })??;
+        RawClient::over(socket, keys, Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED)
+            .with_context(|| format!("client {i} of {}", clients.len()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Measures throughput, cost and memory of a whole site in network namespaces. Needs root and the tests' programs.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use vmsgate_tests::{
+    bench::{
+        flows::{self, Effort},
+        memory,
+        report::Report,
+    },
+    require::can_run,
+    site, stock,
+};
+
+/// Measure Vmsgate against stock WireGuard with kernel routing, in one run on this machine
+///
+/// Build with --release. Compare by ratio; other work on the machine spoils the numbers.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// What to measure [default: everything]
+    subjects: Vec<Subject>,
+    /// How often each case is measured
+    #[arg(long, default_value_t = 3)]
+    repetitions: usize,
+    /// How long each measurement takes, in seconds
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Append each measurement to this file as one line of JSON
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// One and sixteen TCP flows over a short path
+    Near,
+    /// One TCP flow at 80 ms round trip, with and without loss
+    Far,
+    /// Memory per idle client, with 1,000 and 10,000 of them
+    Memory,
+}
+
+#[expect(clippy::print_stdout, reason = "the table is the program's output")]
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let programs = [&site::PROGRAMS[..], &stock::PROGRAMS].concat();
+    if !can_run(&programs) {
+        return Ok(());
+    }
+    let wanted = |subject| arguments.subjects.is_empty() || arguments.subjects.contains(&subject);
+    let effort = Effort { repetitions: arguments.repetitions, time: Duration::from_secs(arguments.seconds) };
+    let mut report = Report::new(arguments.out.as_deref())?;
+    if wanted(Subject::Near) {
+        flows::near(&mut report, effort)?;
+    }
+    if wanted(Subject::Far) {
+        flows::far(&mut report, effort)?;
+    }
+    if wanted(Subject::Memory) {
+        for count in [1_000, 10_000] {
+            memory::idle_clients(&mut report, count)?;
+        }
+    }
+    println!("{}", report.table());
+    Ok(())
+}
