@@ -19,11 +19,12 @@ pub(super) async fn check_free(tx: &mut AnyConnection, new: &NewClient) -> Resul
         return Err(RegistryError::NameTaken { name }.into());
     }
     let owner = sqlx::query_scalar::<_, String>(
-            "SELECT c.name FROM registry_client c JOIN registry_client_key k ON k.client = c.id WHERE k.public_key = $1",
-        )
-        .bind(&key)
-        .fetch_optional(&mut *tx)
-        .await?;
+        "SELECT c.name FROM registry_client c JOIN registry_client_key k ON k.client = c.id
+         WHERE k.public_key = $1",
+    )
+    .bind(&key)
+    .fetch_optional(&mut *tx)
+    .await?;
     let fingerprint = new.public_key.fingerprint();
     if let Some(owner) = owner {
         return Err(RegistryError::KeyTaken { fingerprint, owner }.into());
