@@ -171,8 +171,8 @@ impl Driver {
         if client.counters().traffic.packets_down != before.0 {
             supervisor.heard(now);
         }
-        if client.counters().handshakes != before.1 && supervisor.shook_hands(now) {
-            self.remind(now);
+        if client.counters().handshakes != before.1 {
+            supervisor.shook_hands(now);
         }
     }
 

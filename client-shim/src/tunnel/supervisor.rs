@@ -23,6 +23,10 @@ const RETRY: Duration = Duration::from_secs(5);
 const REBIND_PAUSE: Duration = Duration::from_secs(2);
 /// Keys are renewed no sooner (the paper's REKEY_AFTER_TIME of 120 s, less some jitter).
 const RENEWAL: Duration = Duration::from_secs(115);
+/// When connections are asked for after a handshake that may be with a gateway that has forgotten them: not at once,
+/// since whoever answers a handshake may use the new keys only when the other side has, and more than once, since
+/// what is asked may be lost.
+const REMINDERS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(6)];
 /// A larger step of the wall clock past the monotonic one, which stands still while the machine sleeps.
 const SLEPT: Duration = Duration::from_secs(5);
 
@@ -37,6 +41,8 @@ pub(super) struct Steps {
     pub(super) resolve: bool,
     /// Shake hands.
     pub(super) connect: bool,
+    /// Ask the gateway about every connection.
+    pub(super) remind: bool,
 }
 
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub(super) struct Supervisor {
     probe: (u16, Option<Instant>),
     round_trip: Option<Duration>,
     send_failed: bool,
+    /// A handshake out of turn, and the reminders sent since.
+    suspicion: Option<(Instant, usize)>,
     last_rebind: Instant,
     last_retry: Instant,
     clock: (Instant, SystemTime),
@@ -64,6 +72,7 @@ impl Supervisor {
             probe: (0, None),
             round_trip: None,
             send_failed: false,
+            suspicion: None,
             last_rebind: now,
             last_retry: now,
             clock: (now, wall),
@@ -76,10 +85,12 @@ impl Supervisor {
         self.asked = None;
     }
 
-    /// A handshake completed. Answers whether it came before keys are renewed in the normal course, so that the
-    /// gateway may have lost its memory.
-    pub(super) fn shook_hands(&mut self, now: Instant) -> bool {
-        self.last_handshake.replace(now).is_some_and(|last| since(last, now) < RENEWAL)
+    /// A handshake completed. One that comes before keys are renewed in the normal course may be with a gateway that
+    /// has lost its memory.
+    pub(super) fn shook_hands(&mut self, now: Instant) {
+        if self.last_handshake.replace(now).is_some_and(|last| since(last, now) < RENEWAL) {
+            self.suspicion = Some((now, 0));
+        }
     }
 
     /// The answer to an echo arrived.
@@ -131,12 +142,20 @@ impl Supervisor {
             return self.retry(now);
         }
         let probe = self.probe_due(now, busy).then(|| self.next_probe(now));
-        Steps { probe, ..Steps::default() }
+        Steps { probe, remind: self.reminder_due(now), ..Steps::default() }
     }
 
     fn retry(&mut self, now: Instant) -> Steps {
         (self.last_retry, self.last_rebind, self.send_failed) = (now, now, false);
-        Steps { rebind: true, resolve: true, connect: true, probe: None }
+        Steps { rebind: true, resolve: true, connect: true, ..Steps::default() }
+    }
+
+    fn reminder_due(&mut self, now: Instant) -> bool {
+        let Some((shaken, sent)) = &mut self.suspicion else { return false };
+        let Some(after) = REMINDERS.get(*sent) else { return false };
+        let due = since(*shaken, now) >= *after;
+        *sent += usize::from(due);
+        due
     }
 
     fn probe_due(&self, now: Instant, busy: bool) -> bool {
@@ -264,11 +283,15 @@ mod tests {
     #[test]
     fn only_a_handshake_out_of_turn_is_suspicious() {
         let mut run = Run::connected();
-        assert!(!run.supervisor.shook_hands(run.now), "the first");
+        let reminded = |run: &mut Run| {
+            run.supervisor.shook_hands(run.now);
+            (0..5).filter_map(|_| run.until(true, 3, |steps| steps.remind)).count()
+        };
+        assert_eq!(reminded(&mut run), 0, "the first");
         run.now += Duration::from_secs(120);
-        assert!(!run.supervisor.shook_hands(run.now), "a renewal");
+        assert_eq!(reminded(&mut run), 0, "a renewal");
         run.now += Duration::from_secs(30);
-        assert!(run.supervisor.shook_hands(run.now));
+        assert_eq!(reminded(&mut run), REMINDERS.len(), "out of turn");
     }
 
     #[test]
@@ -277,7 +300,7 @@ mod tests {
         run.until(false, 1, |steps| steps.rebind);
         run.wall += Duration::from_secs(3600);
         let steps = run.supervisor.tick(run.now, run.wall, false);
-        assert_eq!(steps, Steps { rebind: true, resolve: true, connect: true, probe: None });
+        assert_eq!(steps, Steps { rebind: true, resolve: true, connect: true, ..Steps::default() });
     }
 
     #[test]

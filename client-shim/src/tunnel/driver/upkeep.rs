@@ -10,11 +10,15 @@ use crate::tunnel::echo;
 use crate::tunnel::endpoint::next_after;
 use crate::tunnel::supervisor::Steps;
 
+/// Room that sealing may need to pad a packet to sixteen bytes.
+const PADDING: usize = 15;
+
 impl Driver {
     /// Asks the supervisor what is due, does it, and publishes how the link is.
     pub(super) fn look_after(&mut self, now: Instant) {
         let busy = !self.connections.is_empty();
-        let Steps { probe, rebind, resolve, connect } = self.supervisor.tick(now, SystemTime::now(), busy);
+        let Steps { probe, rebind, resolve, connect, remind } =
+            self.supervisor.tick(now, SystemTime::now(), busy);
         if resolve {
             self.resolver.begin();
         }
@@ -29,6 +33,9 @@ impl Driver {
             if let Some(len) = echo::write_request(ends, (self.echo_identifier, sequence), &mut packet) {
                 self.client.send(&mut packet, len, now, &mut self.outbox);
             }
+        }
+        if remind {
+            self.remind(now);
         }
         self.publish(now);
     }
@@ -88,9 +95,10 @@ impl Driver {
     }
 
     /// Asks the gateway about every connection, since it may have forgotten them.
-    pub(super) fn remind(&mut self, now: Instant) {
+    fn remind(&mut self, now: Instant) {
         for mut reminder in self.reminders.all() {
             let len = reminder.len();
+            reminder.resize(len + PADDING, 0);
             self.client.send(&mut reminder, len, now, &mut self.outbox);
         }
     }
