@@ -30,6 +30,10 @@ impl ClientSource {
         ClientSource { registry, master, known: Revision::NONE }
     }
 
+    pub async fn close(self) {
+        self.registry.close().await;
+    }
+
     pub async fn identities(&self) -> Result<Vec<Identity>, RegistryError> {
         self.registry.identities().await
     }
@@ -91,6 +95,14 @@ impl ClientSource {
         if let Some(address) = client.addresses.iter().find(outside) {
             tracing::warn!(client = %client.name, %address, "the address is outside the configured tunnel ranges");
         }
+        let own = config.gateway.tunnel_addresses();
+        let taken: Vec<&IpAddr> = client.addresses.iter().filter(|address| own.contains(address)).collect();
+        if !taken.is_empty() {
+            tracing::error!(
+                client = %client.name, ?taken,
+                "a changed tunnel range makes the client's address the gateway's own: the client is shut out"
+            );
+        }
         if !config.roles.contains_key(&client.role) {
             tracing::warn!(client = %client.name, role = client.role, "the role is not configured: it reaches nothing");
         }
@@ -104,7 +116,12 @@ impl ClientSource {
                 name: client.name.to_string().into(),
                 operator: client.operator.to_string().into(),
                 role: client.role.as_str().into(),
-                addresses: client.addresses.clone(),
+                addresses: client
+                    .addresses
+                    .iter()
+                    .filter(|address| !own.contains(address))
+                    .copied()
+                    .collect(),
             },
             keys: keys.collect::<Result<_, RegistryError>>()?,
             access: access(client),

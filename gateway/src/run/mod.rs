@@ -207,6 +207,8 @@ impl Gateway {
         let record = Record::new(now(), event).under_policy(policy_label(&self.config.version));
         self.audit.handle().append(record);
         let stopped = self.audit.stop(STOP_PATIENCE).await;
+        // The last one to close leaves one complete file, which a copy of the directory then holds.
+        self.clients.close().await;
         for server in self.servers {
             server.abort();
             // Aborted on purpose; waiting makes sure that its socket is closed.
