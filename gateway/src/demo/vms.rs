@@ -69,7 +69,9 @@ async fn serve<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, a
 
 async fn page(mut socket: TcpStream) -> std::io::Result<()> {
     let mut request = [0; 1024];
-    socket.read(&mut request).await?;
+    if socket.read(&mut request).await? == 0 {
+        return Ok(());
+    }
     let body = format!("<html><head><title>{TITLE}</title></head><body>Management Server</body></html>\n");
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     socket.write_all(head.as_bytes()).await?;

@@ -90,7 +90,7 @@ pub fn warn_about_restart(old: &Config, new: &Config) {
 
 fn sources(pool: &[IpRange]) -> impl Iterator<Item = IpAddr> + '_ {
     let addresses = |range: &IpRange| {
-        let range = range.clone();
+        let range = *range;
         (0..range.size()).map_while(move |index| range.nth(index))
     };
     pool.iter().flat_map(addresses).take(MAX_SOURCES)
