@@ -213,23 +213,20 @@ impl Connection {
         }
         let next = self.next_expected();
         let shown = Some(window);
-        let redundant = segment.is_bare()
-            && segment.seq == next
-            && !advanced
-            && self.handshake_done()
-            && self.shown_window == shown;
-        // smoltcp counts repeated acknowledgements, and would act on the third.
-        if !redundant {
-            if advanced && segment.seq != next && !segment.syn {
-                // It ignores the acknowledgement of a segment outside its window, such as one sent again.
-                let edit = Edit { seq: Some(next), window: shown, bare: true, ..Edit::default() };
-                self.feed(segment.edited(packet, edit, scratch), now, reply);
-            }
+        let mut news = advanced || self.shown_window != shown || !self.handshake_done();
+        if advanced && segment.seq != next && !segment.syn {
+            // smoltcp ignores the acknowledgement of a segment outside its window, such as one sent again.
+            let edit = Edit { seq: Some(next), window: shown, bare: true, ..Edit::default() };
+            self.feed(segment.edited(packet, edit, scratch), now, reply);
+            news = false;
+        }
+        // It counts acknowledgements that say nothing new, and would act on the third.
+        if news || !segment.is_idle(next) {
             let without_fin = self.receiver.fin_is_premature(segment);
             let edit = Edit { window: shown, without_fin, ..Edit::default() };
             self.feed(segment.edited(packet, edit, scratch), now, reply);
-            self.shown_window = shown;
         }
+        self.shown_window = shown;
         self.keep_template(packet, segment);
         self.after_receive(segment, now);
     }

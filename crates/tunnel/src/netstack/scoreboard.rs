@@ -69,8 +69,22 @@ impl Scoreboard {
         self.segments.is_empty()
     }
 
-    /// New data was sent.
-    pub(super) fn sent(&mut self, start: u32, end: u32, now: Instant) {
+    /// How many segments are kept.
+    pub(super) fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// New data was sent. Small segments are kept together, up to `mss` bytes, so that their number stays bounded.
+    pub(super) fn sent(&mut self, start: u32, end: u32, mss: u32, now: Instant) {
+        if let Some(last) = self.segments.back_mut()
+            && last.state == State::InFlight
+            && last.end == start
+            && end.wrapping_sub(last.start) <= mss
+        {
+            last.end = end;
+            self.in_flight += end.wrapping_sub(start);
+            return;
+        }
         self.segments.push_back(Sent { start, end, at: now, state: State::InFlight, retransmitted: false });
         self.in_flight += end.wrapping_sub(start);
     }
@@ -122,16 +136,22 @@ impl Scoreboard {
 
     /// Everything before `ack` has arrived.
     pub(super) fn acknowledge(&mut self, ack: u32, now: Instant, delivered: &mut Delivered) {
+        let mut ambiguous = false;
         while let Some(segment) = self.segments.front_mut() {
             if !before(segment.start, ack) {
                 break;
             }
+            ambiguous |= segment.retransmitted;
             let part = Sent { end: if before(ack, segment.end) { ack } else { segment.end }, ..*segment };
             segment.start = part.end;
             if segment.start == segment.end {
                 self.segments.pop_front();
             }
             self.leave(&part, now, delivered);
+        }
+        if ambiguous {
+            // Not only for the repeated one (Karn): those behind it may have waited for it at the peer.
+            delivered.round_trip = None;
         }
         if self.highest_sacked.is_some_and(|highest| !before(ack, highest)) {
             self.highest_sacked = None;
@@ -277,7 +297,7 @@ mod tests {
         let mut board = Scoreboard::default();
         for n in 0..10 {
             let from = start.wrapping_add(n * 1000);
-            board.sent(from, from.wrapping_add(1000), now + Duration::from_millis(n.into()));
+            board.sent(from, from.wrapping_add(1000), 1000, now + Duration::from_millis(n.into()));
         }
         board
     }
@@ -300,7 +320,7 @@ mod tests {
         assert_eq!(board.detect_losses(RTT / 4, now), (false, None), "a fresh repetition is not lost");
 
         // Segment 9, sent after segments 2 and 3 were repeated, arrives; they still have not.
-        board.sent(at(10), at(11), now + Duration::from_millis(1));
+        board.sent(at(10), at(11), 1000, now + Duration::from_millis(1));
         let later = now + RTT + Duration::from_millis(1);
         board.acknowledge_selectively([(at(6), at(11))].into_iter(), later, &mut delivered);
         assert_eq!(board.detect_losses(RTT / 4, later), (true, None));
@@ -335,6 +355,16 @@ mod tests {
         assert_eq!((board.lost(), board.first_lost(), board.lost_up_to(1)), (7500, Some(2500), Some(3000)));
         assert_eq!(board.lost_up_to(1600), Some(4000));
         assert!(board.is_lost(0, 2600) && !board.is_lost(0, 2500));
+    }
+
+    #[test]
+    fn small_segments_are_kept_together() {
+        let t0 = Instant::now();
+        let mut board = Scoreboard::default();
+        (0..5000).for_each(|n| board.sent(n, n + 1, 1000, t0));
+        assert_eq!((board.len(), board.in_flight()), (5, 5000));
+        board.acknowledge(5000, t0 + RTT, &mut Delivered::default());
+        assert_eq!((board.len(), board.in_flight()), (0, 0));
     }
 
     #[test]

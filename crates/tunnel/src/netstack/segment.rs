@@ -108,6 +108,13 @@ impl Segment {
         self.end() == self.seq && !self.rst
     }
 
+    /// Whether a receiver that expects `next` has nothing to do for this segment but note its acknowledgement. An
+    /// empty one from before `next` asks for an answer; a FIN ahead of it will come again.
+    pub(super) fn is_idle(&self, next: u32) -> bool {
+        let due = self.fin && self.seq == next;
+        self.payload_len == 0 && !self.syn && !self.rst && !before(self.seq, next) && !due
+    }
+
     /// What a SYN offers; options that cannot be read are as good as absent.
     pub(super) fn syn_options(&self, packet: &[u8]) -> SynOptions {
         let options = packet.get(self.ip_header_len..).and_then(|tcp| TcpPacket::new_checked(tcp).ok());

@@ -23,6 +23,10 @@ use super::segment::{Segment, SynOptions, before};
 /// Duplicate acknowledgements that mean a loss, for peers without selective acknowledgement (RFC 5681).
 const DUPLICATES: u32 = 3;
 
+/// Segments on their way at most, so that a peer that asks for tiny ones does not make each acknowledgement costly.
+/// The largest window has 3,040 segments of 1,380 bytes.
+const MAX_SEGMENTS: u32 = 8192;
+
 /// Created when the handshake has shown both sides' options.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -179,7 +183,8 @@ impl Sender {
         }
         self.board.resent(start, end, now);
         if fresh {
-            self.board.sent(if before(start, self.max) { self.max } else { start }, end, now);
+            let start = if before(start, self.max) { self.max } else { start };
+            self.board.sent(start, end, self.mss, now);
             self.max = end;
         }
         if let Some(Recovery { quota: Some(quota), .. }) = &mut self.recovery {
@@ -200,7 +205,8 @@ impl Sender {
         let in_use = self.max.wrapping_sub(self.unacked);
         let allowance = self.allowance();
         // Whole segments of new data only: smoltcp would fill a smaller rest with a small one.
-        let fresh = allowance.saturating_sub(self.board.lost()) / self.mss * self.mss;
+        let segments = allowance.saturating_sub(self.board.lost()) / self.mss;
+        let fresh = segments.min(MAX_SEGMENTS.saturating_sub(self.board.len() as u32)) * self.mss;
         let wanted = if fresh > 0 && self.mss >> shift > 0 {
             field(in_use + fresh)
         } else if fresh > 0 {

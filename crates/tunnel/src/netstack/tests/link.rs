@@ -12,7 +12,8 @@ pub(super) struct Conditions {
     /// Of a thousand packets.
     pub(super) lost: u32,
     pub(super) duplicated: u32,
-    /// Bytes per second and direction; 0 is unlimited. At most `queue_bytes` wait for their turn.
+    /// Bytes per second and direction; 0 is unlimited. Of those that wait for their turn, up to `queue_bytes`, more
+    /// than half risk being dropped.
     pub(super) rate: u64,
     pub(super) queue_bytes: u64,
 }
@@ -74,7 +75,9 @@ impl Link {
         let free_at = &mut self.free_at[direction as usize];
         let start = free_at.map_or(now, |at| at.max(now));
         let waiting_bytes = (start - now).as_nanos() as u64 * c.rate / 1_000_000_000;
-        if waiting_bytes > c.queue_bytes {
+        // Where exactly the queue is full is left to chance: in virtual time the senders would otherwise fall into
+        // step, and the same ones would find it full every time.
+        if waiting_bytes > c.queue_bytes / 2 + self.rng.u64(0..=c.queue_bytes / 2) {
             return None;
         }
         let leaves = start + Duration::from_nanos(len * 1_000_000_000 / c.rate);

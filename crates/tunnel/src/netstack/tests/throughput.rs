@@ -34,11 +34,11 @@ fn a_path_of_80_ms_carries_200_mbit_per_second() {
 
 #[test]
 fn a_bottleneck_with_an_overflowing_queue_stays_in_use() {
-    // 40 Mbit/s at 80 ms: a quarter of a window fits into the queue, so slow start ends in a burst of losses.
+    // 40 Mbit/s at 80 ms, and half a window fits into the queue: slow start ends in a burst of losses.
     let conditions = Conditions {
         delay: Duration::from_millis(40),
         rate: 5_000_000,
-        queue_bytes: 100_000,
+        queue_bytes: 200_000,
         ..Conditions::default()
     };
     let rate = rate(conditions, 2, Duration::ZERO, Duration::from_secs(20));

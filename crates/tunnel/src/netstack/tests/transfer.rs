@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::super::Readable;
+use super::super::{MemoryLimits, Readable, StackConfig};
 use super::link::Conditions;
 use super::pair::{Pair, pattern, read, readable, write};
 
-fn both_ways(conditions: Conditions, seed: u64, len: usize) {
-    let mut pair = Pair::new(conditions, seed);
+/// How many random paths are tried.
+const SEEDS: u64 = 100;
+
+fn both_ways(mut pair: Pair, seed: u64, len: usize) {
     let (client, server) = pair.connect();
     let (up, down) = (pattern(len, seed), pattern(len, !seed));
     let (mut up_sent, mut down_sent) = (0, 0);
@@ -40,7 +42,7 @@ fn a_transfer_both_ways_survives_loss_reordering_and_duplication() {
             duplicated: 20,
             ..Conditions::default()
         };
-        both_ways(conditions, seed, 300_000);
+        both_ways(Pair::new(conditions, seed), seed, 300_000);
     }
 }
 
@@ -52,14 +54,14 @@ fn a_transfer_both_ways_survives_a_slow_link_with_a_short_queue() {
         queue_bytes: 60_000,
         ..Conditions::default()
     };
-    both_ways(conditions, 77, 3_000_000);
+    both_ways(Pair::new(conditions, 77), 77, 3_000_000);
 }
 
 #[test]
 fn heavy_loss_is_survived_too() {
     let conditions = Conditions { delay: Duration::from_millis(5), lost: 200, ..Conditions::default() };
     for seed in 20..24 {
-        both_ways(conditions, seed, 50_000);
+        both_ways(Pair::new(conditions, seed), seed, 50_000);
     }
 }
 
@@ -119,4 +121,27 @@ fn ipv6_works_alike() {
         received.len() == data.len()
     });
     assert!(received == data);
+}
+
+/// Paths and stacks of all kinds: slow, long, lossy, with small buffers, with small packets.
+#[test]
+fn everything_arrives_over_any_path() {
+    for seed in 1..=SEEDS {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut sometimes = |most: u32| if rng.bool() { 0 } else { rng.u32(..most) };
+        let conditions = Conditions {
+            delay: Duration::from_micros(sometimes(200_000).into()),
+            jitter: Duration::from_micros(sometimes(50_000).into()),
+            lost: sometimes(150),
+            duplicated: sometimes(100),
+            rate: if sometimes(2) == 0 { 0 } else { 50_000 + u64::from(sometimes(10_000_000)) },
+            queue_bytes: 10_000 + u64::from(sometimes(500_000)),
+        };
+        let per_owner_bytes = if rng.bool() { 256 << 10 } else { 256 << 20 };
+        let memory = MemoryLimits { per_owner_bytes, ..MemoryLimits::default() };
+        let config = StackConfig { mtu: rng.u16(576..9000), memory };
+        println!("seed {seed}: {config:?} {conditions:?}");
+        let pair = Pair::with_config(config, conditions, seed);
+        both_ways(pair, seed, rng.usize(1..600_000));
+    }
 }
