@@ -2,14 +2,13 @@
 //! as JSON.
 //!
 //! One connection carries one request: nothing here is asked often enough for keep-alive to pay, and a
-//! connection that ends by itself cannot be held open. Whatever a peer does, it is done with after
-//! [`CONNECTION_LIMIT`].
+//! connection that ends by itself cannot be held open. No request has a body that is read, so none takes
+//! memory. Whatever a peer does, it is done with after [`CONNECTION_LIMIT`].
 
 use std::time::Duration;
 
 use axum::{
     Json, Router,
-    extract::DefaultBodyLimit,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -24,8 +23,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Request line and headers together; also the size of the read buffer. 8 KiB is hyper's minimum.
 const MAX_HEADER_BYTES: usize = 8 * 1024;
 const MAX_HEADERS: usize = 32;
-/// No request served here needs a body.
-const MAX_BODY_BYTES: usize = 1024;
 /// How long a peer may take to send its headers.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
 /// How long a whole exchange may take, however slowly the peer reads.
@@ -51,7 +48,7 @@ where
     }
 }
 
-/// Adds the JSON answers for unknown paths and wrong methods, and the body limit.
+/// Adds the JSON answers for unknown paths and wrong methods.
 pub fn finish(router: Router) -> Router {
     router
         .fallback(|| async {
@@ -64,7 +61,6 @@ pub fn finish(router: Router) -> Router {
                 "only GET is served at this path",
             )
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
 /// An error as every HTTP client of the gateway sees it: `{"error":{"code":…,"message":…}}`.
