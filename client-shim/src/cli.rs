@@ -26,6 +26,8 @@ pub enum Command {
     ///
     /// Asks the gateway which servers the profile's role may reach, and listens for them on loopback addresses, each
     /// with the server's own ports. Survives restarts of the gateway, changes of network, and sleep.
+    ///
+    /// With --json it prints, whenever the servers change, the report that `status --json` prints.
     #[command(after_long_help = after_help!("\
   vmsgate-shim up alice.conf
   vmsgate-shim up alice.conf --forward 8443=mgmt:443
