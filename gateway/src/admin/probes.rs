@@ -117,9 +117,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stuck_event_loop_fails_both_probes() {
-        let Some(long_ago) = Instant::now().checked_sub(HEARTBEAT_LIMIT) else {
-            return; // the machine has only just started: its clock cannot say "long ago"
-        };
+        let long_ago =
+            Instant::now().checked_sub(HEARTBEAT_LIMIT).expect("a machine that has run for a while");
         let health = Health::new(long_ago);
         assert_eq!(ask(&health, "/healthz").await.0, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(ask(&health, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
