@@ -5,9 +5,11 @@
 //!   has made work, so that the loop can drain it.
 //! - [`Stream`] is one connection as tokio's [`AsyncRead`](tokio::io::AsyncRead) and
 //!   [`AsyncWrite`](tokio::io::AsyncWrite), for protocols that end here.
-//! - [`pump`] joins a stream and a TCP socket until both are done, without a buffer of its own.
+//! - [`pump()`] joins a stream and a TCP socket until both are done, without a buffer of its own.
 //!
 //! Everything belongs to one thread ([`tokio::task::spawn_local`]): workers share nothing, so nothing is locked.
+//!
+//! [`NetStack`]: vmsgate_tunnel::netstack::NetStack
 
 mod pump;
 mod stack;

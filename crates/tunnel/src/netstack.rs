@@ -9,10 +9,10 @@
 //!   maps packets to a [`ConnectionId`].
 //! - **Ready queue and deadlines.** [`NetStack::poll_transmit`] visits only connections with something to do, in turn,
 //!   a few packets each, so that a bulk transfer cannot starve a video stream.
-//! - **A memory budget** ([`budget`]): buffers give windows of 4 MiB while memory is plentiful and halve as an owner's
+//! - **A memory budget** (`budget.rs`): buffers give windows of 4 MiB while memory is plentiful and halve as an owner's
 //!   share or the total fills, down to 64 KiB; then new connections are refused.
 //! - **A truthful end** ([`Broken`]): a reset is told apart from an orderly close.
-//! - **Repairs** for what smoltcp lacks on long or lossy paths ([`sender`]) and against hostile peers ([`receiver`]).
+//! - **Repairs** for what smoltcp lacks on long or lossy paths (`sender.rs`) and against hostile peers (`receiver.rs`).
 //!
 //! Order of calls, in the manner of quinn: any number of [`NetStack::handle_packet`] (a batch), then
 //! [`NetStack::poll_transmit`] until it answers `false`, then wait for [`NetStack::poll_timeout`], the next packet or a
@@ -23,6 +23,7 @@ mod budget;
 mod connection;
 mod cubic;
 mod device;
+mod error;
 mod receiver;
 mod rtt;
 mod schedule;
@@ -36,6 +37,6 @@ mod tests;
 mod time_wait;
 
 pub use budget::{MemoryLimits, OwnerId};
-pub use connection::Broken;
-pub use stack::{AcceptError, ConnectError, ConnectionId, NetStack, PacketError, StackConfig};
+pub use error::{AcceptError, Broken, ConnectError, PacketError};
+pub use stack::{ConnectionId, NetStack, StackConfig};
 pub use stream::Readable;

@@ -1,18 +1,20 @@
 //! One TCP connection: a smoltcp socket with an interface of its own, and the deadlines smoltcp leaves to others.
 
+mod exchange;
+
 use std::time::{Duration, Instant};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp::{self, State};
-use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint};
-use thiserror::Error;
+use smoltcp::wire::{HardwareAddress, IpEndpoint};
 
 use super::budget::Reservation;
 use super::device::Port;
+use super::error::Broken;
 use super::receiver::Receiver;
 use super::schedule::Place;
-use super::segment::{Edit, MAX_HEADERS, Segment, SynOptions};
-use super::sender::{Sender, Verdict};
+use super::segment::{Segment, SynOptions};
+use super::sender::Sender;
 use super::time_wait::TimeWait;
 
 /// Both sides must have completed the handshake within this time.
@@ -30,20 +32,6 @@ const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(
 
 /// By how much smoltcp's clock is advanced to make it start over: more than its longest retransmission timeout.
 const START_OVER: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(61);
-
-/// Why a connection ended without an orderly close.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Broken {
-    /// The peer sent a reset, or refused the connection.
-    #[error("the peer reset the connection")]
-    Reset,
-    /// The peer stopped answering.
-    #[error("the peer stopped answering")]
-    TimedOut,
-    /// This side aborted it, or it does not exist any more.
-    #[error("the connection was aborted")]
-    Aborted,
-}
 
 /// What is common to all connections of a stack.
 #[derive(Debug, Clone, Copy)]
@@ -185,84 +173,6 @@ impl Connection {
         segment.source == self.remote && segment.destination == self.local
     }
 
-    /// Takes a segment in. smoltcp's immediate answers (duplicate acknowledgements, resets) go to `reply`.
-    pub(super) fn receive(
-        &mut self,
-        packet: &[u8],
-        segment: &Segment,
-        now: Instant,
-        scratch: &mut Vec<u8>,
-        reply: &mut impl FnMut(&[u8]),
-    ) {
-        if self.broken.is_some() || self.receiver.exceeds_syn_window(segment) {
-            return;
-        }
-        if segment.syn && self.sender.is_none() {
-            let options = segment.syn_options(packet);
-            self.receiver.peer_syn(segment.seq, options.window_scale.is_some());
-            self.handshake.received = Some((options, segment.window));
-            self.start_sender();
-        }
-        let mut advanced = false;
-        let mut window = segment.window;
-        if let Some(sender) = &mut self.sender
-            && !segment.rst
-        {
-            advanced = sender.acknowledged(segment, segment.selective_acks(packet), now);
-            window = sender.shown_window(segment);
-        }
-        let next = self.next_expected();
-        let shown = Some(window);
-        let mut news = advanced || self.shown_window != shown || !self.handshake_done();
-        if advanced && segment.seq != next && !segment.syn {
-            // smoltcp ignores the acknowledgement of a segment outside its window, such as one sent again.
-            let edit = Edit { seq: Some(next), window: shown, bare: true, ..Edit::default() };
-            self.feed(segment.edited(packet, edit, scratch), now, reply);
-            news = false;
-        }
-        // It counts acknowledgements that say nothing new, and would act on the third.
-        if news || !segment.is_idle(next) {
-            let without_fin = self.receiver.fin_is_premature(segment);
-            let edit = Edit { window: shown, without_fin, ..Edit::default() };
-            self.feed(segment.edited(packet, edit, scratch), now, reply);
-        }
-        self.shown_window = shown;
-        self.keep_template(packet, segment);
-        self.after_receive(segment, now);
-    }
-
-    /// Does what time has made due, before [`Connection::transmit`].
-    pub(super) fn handle_timeout(&mut self, now: Instant, scratch: &mut Vec<u8>) {
-        let due = self.sender.as_ref().and_then(Sender::deadline).is_some_and(|at| at <= now);
-        if due && self.sender.as_mut().is_some_and(|sender| sender.handle_timeout(now)) {
-            self.show_window(now, scratch);
-        }
-    }
-
-    /// Sends at most one packet into `buffer`; answers its length.
-    pub(super) fn transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
-        loop {
-            if self.sender.as_mut().is_some_and(Sender::start_over) {
-                self.lead += START_OVER;
-            }
-            let time = self.time(now);
-            let mut port = Port::new(self.environment.mtu, buffer);
-            self.interface.poll_egress(time, &mut port, &mut self.sockets);
-            let len = port.sent()?;
-            let packet = buffer.get_mut(..len)?;
-            let Some(segment) = Segment::parse(packet) else { return Some(len) };
-            if segment.syn {
-                self.handshake.sent = Some(segment.seq);
-                self.start_sender();
-            }
-            let Some(len) = self.screen(&segment, packet, now) else { continue };
-            if matches!(self.socket().state(), State::TimeWait | State::Closing) {
-                self.final_ack = buffer.get(..len).map(Into::into);
-            }
-            return Some(len);
-        }
-    }
-
     /// Ends the sending direction after what is queued.
     pub(super) fn shutdown_write(&mut self) {
         if self.handshake_done() {
@@ -325,83 +235,6 @@ impl Connection {
 }
 
 impl Connection {
-    fn feed(&mut self, packet: &[u8], now: Instant, reply: &mut impl FnMut(&[u8])) {
-        let time = self.time(now);
-        let mut buffer = [0; MAX_HEADERS];
-        let mut port = Port::with_received(self.environment.mtu, packet, &mut buffer);
-        self.interface.poll_ingress_single(time, &mut port, &mut self.sockets);
-        if let Some(answer) = port.sent().and_then(|len| buffer.get_mut(..len))
-            && let Some(segment) = Segment::parse(answer)
-            && let Some(len) = self.screen(&segment, answer, now)
-        {
-            reply(answer.get(..len).unwrap_or_default());
-        }
-    }
-
-    /// Decides whether a packet of smoltcp's may leave, and amends it; answers its new length.
-    fn screen(&mut self, segment: &Segment, packet: &mut [u8], now: Instant) -> Option<usize> {
-        let news = self.receiver.sent(segment);
-        let Some(sender) = self.sender.as_mut().filter(|_| !segment.syn) else { return Some(packet.len()) };
-        // An acknowledgement or reset counts from the end of what was sent, or the peer takes it for an old one;
-        // smoltcp counts from where it has started over.
-        let at_end = Edit { seq: Some(sender.max()), ..Edit::default() };
-        if segment.is_bare() || segment.rst {
-            let as_it_is = segment.seq == sender.max();
-            return Some(if as_it_is { packet.len() } else { segment.amend(packet, at_end) });
-        }
-        match sender.judge(segment, now) {
-            Verdict::Send => Some(packet.len()),
-            // The acknowledgement that it carries is wanted all the same.
-            Verdict::Hold => news.then(|| segment.amend(packet, Edit { bare: true, ..at_end })),
-        }
-    }
-
-    fn start_sender(&mut self) {
-        if let (None, Some(sent), Some((options, window))) =
-            (&self.sender, self.handshake.sent, self.handshake.received)
-        {
-            self.sender = Some(Sender::new(sent.wrapping_add(1), self.mss(), options, window.into()));
-        }
-    }
-
-    /// Tells smoltcp of a window that has changed without the peer's doing.
-    fn show_window(&mut self, now: Instant, scratch: &mut Vec<u8>) {
-        let (Some(sender), Some((segment, packet))) = (&self.sender, self.template.take()) else { return };
-        let window = Some(sender.shown_window(&segment));
-        if self.shown_window != window {
-            self.shown_window = window;
-            let (seq, ack) = (Some(self.next_expected()), Some(sender.unacked()));
-            let edit = Edit { seq, ack, window, bare: true, ..Edit::default() };
-            self.feed(segment.edited(&packet, edit, scratch), now, &mut |_| ());
-        }
-        self.template = Some((segment, packet));
-    }
-
-    fn keep_template(&mut self, packet: &[u8], segment: &Segment) {
-        if segment.ack.is_none() || segment.rst {
-            return;
-        }
-        let headers = packet.get(..segment.headers_len()).unwrap_or(packet);
-        match &mut self.template {
-            Some((kept, bytes)) if bytes.len() == headers.len() => {
-                *kept = *segment;
-                bytes.copy_from_slice(headers);
-            }
-            template => *template = Some((*segment, headers.into())),
-        }
-    }
-
-    fn next_expected(&self) -> u32 {
-        let socket = self.socket();
-        let peer_closed =
-            matches!(socket.state(), State::CloseWait | State::LastAck | State::Closing | State::TimeWait);
-        self.receiver.next(socket.recv_queue(), peer_closed)
-    }
-
-    fn time(&self, now: Instant) -> smoltcp::time::Instant {
-        smoltcp_time(self.environment.epoch, now) + self.lead
-    }
-
     fn after_receive(&mut self, segment: &Segment, now: Instant) {
         let state = self.socket().state();
         // smoltcp closes the same way for a reset and for the last acknowledgement, and goes back to listening when
@@ -417,6 +250,10 @@ impl Connection {
             self.patience = None;
             self.update_patience(now);
         }
+    }
+
+    fn time(&self, now: Instant) -> smoltcp::time::Instant {
+        smoltcp_time(self.environment.epoch, now) + self.lead
     }
 
     fn update_patience(&mut self, now: Instant) {
@@ -442,15 +279,6 @@ impl Connection {
         let open = !matches!(self.socket().state(), State::Closed | State::Listen | State::TimeWait);
         let sender = self.sender.as_ref().filter(|_| open).and_then(Sender::deadline);
         own.into_iter().chain(sender).min()
-    }
-
-    /// The largest payload of ours that fits the MTU.
-    fn mss(&self) -> u32 {
-        let headers = match self.local.addr {
-            IpAddress::Ipv4(_) => 20 + 20,
-            IpAddress::Ipv6(_) => 40 + 20,
-        };
-        self.environment.mtu.saturating_sub(headers) as u32
     }
 }
 

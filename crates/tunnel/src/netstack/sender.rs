@@ -195,10 +195,9 @@ impl Sender {
         Verdict::Send
     }
 
-    /// The window field to show to smoltcp instead of the one of `segment`.
-    pub(super) fn shown_window(&self, segment: &Segment) -> u16 {
-        let real = segment.window;
-        let shift = if segment.syn { 0 } else { self.shift };
+    /// The window field to show to smoltcp instead of the peer's own, in a SYN or another segment.
+    pub(super) fn shown_window(&self, syn: bool) -> u16 {
+        let shift = if syn { 0 } else { self.shift };
         let field = |bytes: u32| u16::try_from(bytes >> shift).unwrap_or(u16::MAX);
         let field_up = |bytes: u32| u16::try_from(bytes.div_ceil(1 << shift)).unwrap_or(u16::MAX);
 
@@ -219,8 +218,8 @@ impl Sender {
         };
         // A peer that takes back part of its window does not make smoltcp forget what is on its way, and only a
         // window that is really closed may look so: smoltcp would begin to probe it.
-        let floor = if in_use > 0 || real > 0 { 1 } else { 0 };
-        wanted.min(real.max(field_up(in_use))).max(floor)
+        let floor = u16::from(in_use > 0 || self.peer_window > 0);
+        wanted.min(field(self.peer_window).max(field_up(in_use))).max(floor)
     }
 
     /// Whether smoltcp must start over from the first unacknowledged byte; the caller makes it.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::IpEndpoint;
-use thiserror::Error;
 
 use super::budget::{Budget, MemoryLimits, OwnerId};
 use super::connection::{Connection, Environment, Fate};
+use super::error::{AcceptError, ConnectError, PacketError};
 use super::schedule::Schedule;
 use super::segment::{MAX_HEADERS, Segment};
 use super::time_wait::{TIME_WAIT, TimeWait};
@@ -47,37 +47,6 @@ impl Default for StackConfig {
 pub struct ConnectionId {
     slot: u32,
     generation: u32,
-}
-
-/// Why [`NetStack::accept`] opened no connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum AcceptError {
-    #[error("the packet is not the first SYN of a TCP connection between unicast addresses")]
-    NotASyn,
-    #[error("the memory budget for connections is used up")]
-    OutOfMemory,
-}
-
-/// Why [`NetStack::connect`] opened no connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum ConnectError {
-    #[error(
-        "the addresses cannot be connected: one is unspecified, has port 0, or they are of different families"
-    )]
-    Unaddressable,
-    #[error("the memory budget for connections is used up")]
-    OutOfMemory,
-}
-
-/// Why [`NetStack::handle_packet`] discarded a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum PacketError {
-    #[error("the connection does not exist any more")]
-    UnknownConnection,
-    #[error("not a whole TCP segment in an IP packet")]
-    Malformed,
-    #[error("the segment's addresses or ports are not the connection's")]
-    OtherConnection,
 }
 
 /// A userspace TCP/IP stack; see the [module](super).

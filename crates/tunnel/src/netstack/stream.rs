@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use smoltcp::socket::tcp::{RecvError, State};
 
-use super::connection::Broken;
+use super::error::Broken;
 use super::stack::{ConnectionId, NetStack};
 
 /// What a reader finds.
