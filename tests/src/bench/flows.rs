@@ -15,7 +15,6 @@ use crate::{
         usage::processor_time,
     },
     netns::Netns,
-    profile::Profile,
     recording::RECORDER,
     reference::Reference,
     relay::{Path, Relay},
