@@ -1,7 +1,7 @@
 //! The servers of the recording network: what clients may reach, and what nobody may.
 //!
 //! - `mgmt:80`: nginx, a real web server ([`web`](crate::web)).
-//! - `rec*:7563`: the recorder, which plays the clip to each client at the speed it was filmed ([`video`](crate::video)).
+//! - `rec*:7563`: the recorder, which plays the clip to each client at the speed it was filmed ([`video`]).
 //! - every other port of [`OPEN_TCP`] and [`OPEN_UDP`]: open, as on a real Windows server, and greeting whoever comes.
 //!
 //! Every connection and datagram that arrives is written down. That is the proof of a refusal: not that the client saw

@@ -1,7 +1,7 @@
 //! Folds refusals, so that a port scan is one record with its ports and not 65,535 records.
 //!
-//! A fold is open for at most [`WINDOW`]. Up to [`SINGLE_PORTS`] ports of one destination come out as a record each,
-//! more as one record with ranges. When there are [`MAX_FOLDS`] folds, all come out early: nothing is lost.
+//! A fold is open for at most [`WINDOW`]. Up to sixteen ports of one destination come out as a record each,
+//! more as one record with ranges. When there are 4,096 folds, all come out early: nothing is lost.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -47,10 +47,11 @@ fn a_bottleneck_with_an_overflowing_queue_stays_in_use() {
 }
 
 #[test]
-fn random_loss_costs_what_cubic_costs_and_no_stalls() {
+fn random_loss_is_not_taken_for_congestion() {
     // RFC 9438, section 5.1: in its Reno-friendly region CUBIC keeps about 1.2 / sqrt(0.005) = 17 segments on the way.
     let conditions = Conditions { delay: Duration::from_millis(40), lost: 5, ..Conditions::default() };
     let rate = rate(conditions, 3, Duration::from_secs(2), Duration::from_secs(60));
     println!("{rate:.2} Mbit/s");
-    assert!(rate > 0.75 * 17.0 * 1380.0 * 8.0 / 0.080 / 1e6, "{rate:.2} Mbit/s");
+    // CUBIC alone would settle at 2.4 Mbit/s (RFC 9438, section 5.1).
+    assert!(rate > 8.0, "{rate:.2} Mbit/s");
 }
