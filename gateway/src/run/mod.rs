@@ -186,7 +186,11 @@ impl Gateway {
             }
             Err(errors) => {
                 tracing::error!(%errors, why, "the configuration was refused; the old one stays in force");
-                let text = format!("the file was refused, the old configuration stays in force: {errors}");
+                // The probes are open to every local user, so they do not quote the file.
+                let count = errors.errors().count();
+                let text = format!(
+                    "the file was refused ({count} errors, see `vmsgate check`); the old one is in force"
+                );
                 self.health.report(ConditionCode::ConfigurationInForce, false, text);
             }
         }
