@@ -83,6 +83,8 @@ pub struct Flow {
     pub lan_source: Option<HostPort>,
     /// When it ended; none while it is open.
     pub ended: Option<String>,
+    /// Why it ended.
+    pub reason: Option<String>,
     /// How much went through.
     pub traffic: Traffic,
 }
