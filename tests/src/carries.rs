@@ -5,8 +5,9 @@ use std::{process::Command, thread};
 use anyhow::{Context, Result, ensure};
 
 use crate::{
+    curl,
     video::Clip,
-    web::{self, FILE_BYTES, Web},
+    web::{FILE_BYTES, Web},
 };
 
 /// Downloads the shared file from the web server at `base` (`http://ADDRESS:PORT`), uploads it, and compares checksums.
@@ -14,13 +15,13 @@ use crate::{
 /// # Errors
 /// When curl fails or a checksum differs.
 pub fn files(web: &Web, curl: impl Fn() -> Command, base: &str) -> Result<()> {
-    let (length, checksum) = web::fetch(curl(), &format!("{base}/file"))?;
+    let (length, checksum) = curl::fetch(curl(), &format!("{base}/file"))?;
     ensure!(
         length == FILE_BYTES as u64 && checksum == web.checksum,
         "{base}: {length} bytes came, SHA-256 {checksum}"
     );
     let name: String = base.chars().filter(char::is_ascii_alphanumeric).collect();
-    web::upload(curl(), &web.file(), &format!("{base}/upload/{name}"))?;
+    curl::upload(curl(), &web.file(), &format!("{base}/upload/{name}"))?;
     let arrived = web.uploaded(&name)?;
     ensure!(arrived == web.checksum, "{base}: the upload arrived with SHA-256 {arrived}");
     Ok(())

@@ -4,10 +4,11 @@
 //! socket, and back. Batches stay whole (GRO in, GSO out), so it carries several hundred Mbit/s on a fraction of a core.
 //! Loss is drawn from a seeded generator; the seed is printed, so that a failure can be repeated.
 
+mod port;
+mod queue;
+
 use std::{
-    collections::VecDeque,
     fmt, io,
-    io::IoSliceMut,
     net::{SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -18,15 +19,16 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use quinn_udp::RecvMeta;
 use tokio::{
-    io::Interest,
     sync::{Notify, oneshot},
     time,
 };
 
-/// What a router's queue holds at most; more is dropped at the tail. 32 MiB is 0.5 s at 500 Mbit/s.
-const QUEUE_BYTES: usize = 32 << 20;
+use self::{
+    port::Port,
+    queue::{Queue, Train},
+};
 
 /// How bad the path is.
 #[derive(Debug, Clone, Copy)]
@@ -63,25 +65,6 @@ struct Shared {
     blackout: AtomicBool,
     lost: AtomicU64,
     carried: AtomicU64,
-}
-
-/// A socket with its offload state.
-struct Port {
-    socket: tokio::net::UdpSocket,
-    offload: UdpSocketState,
-}
-
-/// Datagrams of one size (the last may be shorter), as one GRO receive delivered them.
-struct Train {
-    due: Instant,
-    bytes: Vec<u8>,
-    stride: usize,
-}
-
-#[derive(Default)]
-struct Queue {
-    trains: Mutex<(VecDeque<Train>, usize)>,
-    filled: Notify,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -195,37 +178,6 @@ impl Shared {
     }
 }
 
-impl Port {
-    fn new(socket: UdpSocket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let offload = UdpSocketState::new((&socket).into())?;
-        for set in [UdpSocketState::set_send_buffer_size, UdpSocketState::set_recv_buffer_size] {
-            set(&offload, (&socket).into(), 4 << 20)?;
-        }
-        Ok(Self { socket: tokio::net::UdpSocket::from_std(socket)?, offload })
-    }
-
-    async fn receive(&self, buffers: &mut [Vec<u8>], metas: &mut [RecvMeta]) -> io::Result<usize> {
-        let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-        self.socket
-            .async_io(Interest::READABLE, || self.offload.recv((&self.socket).into(), &mut slices, metas))
-            .await
-    }
-
-    async fn send(&self, train: &Train, destination: SocketAddr) {
-        let most = train.stride.saturating_mul(self.offload.max_gso_segments()).max(1);
-        for contents in train.bytes.chunks(most.min(60_000 / train.stride * train.stride)) {
-            let segment_size = (contents.len() > train.stride).then_some(train.stride);
-            let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
-            // An unreachable destination is loss, as on any path.
-            let _ = self
-                .socket
-                .async_io(Interest::WRITABLE, || self.offload.try_send((&self.socket).into(), &transmit))
-                .await;
-        }
-    }
-}
-
 /// One direction: receive, lose, wait, send.
 async fn carry(shared: &Shared, direction: Direction) {
     let queue = Queue::default();
@@ -287,31 +239,6 @@ async fn send(shared: &Shared, direction: Direction, queue: &Queue) {
                     shared.inner.send(&train, client).await;
                 }
             }
-        }
-    }
-}
-
-impl Queue {
-    fn push(&self, train: Train) {
-        let mut trains = self.trains.lock().unwrap_or_else(PoisonError::into_inner);
-        if train.bytes.is_empty() || trains.1 + train.bytes.len() > QUEUE_BYTES {
-            return;
-        }
-        trains.1 += train.bytes.len();
-        trains.0.push_back(train);
-        self.filled.notify_one();
-    }
-
-    async fn pop(&self) -> Train {
-        loop {
-            {
-                let mut trains = self.trains.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(train) = trains.0.pop_front() {
-                    trains.1 -= train.bytes.len();
-                    return train;
-                }
-            }
-            self.filled.notified().await;
         }
     }
 }

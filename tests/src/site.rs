@@ -1,28 +1,28 @@
 //! One VMS site with the product on its gateway host: configured, initialised and running as an ordinary user.
 
+mod configuration;
+mod readiness;
+
 use std::{
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
-    thread,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::{
     binaries,
-    process::{PATIENCE, Process, User, capture, command},
+    process::{Process, User, capture, command},
     profile::Profile,
     recording::Recording,
     stock::StockClient,
-    topology::{Family, PORT, Server, Topology},
+    topology::{Family, PORT, Topology},
     video::Clip,
     web::Web,
 };
@@ -79,7 +79,7 @@ impl Site {
         site.make_private_folder("data")?;
         site.write_private("passphrase", "correct horse battery staple\n")?;
         let endpoint = SocketAddr::new(Topology::gateway_address(outside), PORT);
-        fs::write(site.config(), configuration(endpoint, &site.data()))?;
+        fs::write(site.config(), configuration::text(endpoint, &site.data()))?;
         let init = [
             "init",
             "--endpoint",
@@ -200,20 +200,6 @@ impl Site {
         Ok(Profile::new(fs::read_to_string(out)?))
     }
 
-    /// Waits until the running gateway knows of so many clients. Until then a new one is a stranger to it, and WireGuard
-    /// clients try again after five seconds only.
-    ///
-    /// # Errors
-    /// When it does not in time.
-    pub fn wait_for_clients(&self, clients: u64) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while self.status()?.clients != clients {
-            ensure!(Instant::now() < deadline, "the gateway does not know of {clients} clients");
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
-    }
-
     /// Adds a client of that name and brings its profile up with stock WireGuard on a machine of its own.
     ///
     /// # Errors
@@ -257,71 +243,4 @@ impl Site {
             .env("RUST_BACKTRACE", "0");
         command
     }
-
-    /// Asks `/readyz` until it agrees. The gateway prints no promise to wait for; being ready is its own answer.
-    fn wait_until_ready(&self, gateway: &mut Process) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.ask("/readyz");
-            if answer.as_ref().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
-                return Ok(());
-            }
-            if !gateway.is_running()? {
-                bail!("the gateway ended before it was ready; it printed:\n{}", gateway.output());
-            }
-            if Instant::now() > deadline {
-                bail!("the gateway is not ready: {answer:?}; it printed:\n{}", gateway.output());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// The gateway's answer, header and body, to a GET on its admin address.
-    ///
-    /// # Errors
-    /// When nobody answers.
-    pub fn ask(&self, path: &str) -> Result<String> {
-        self.topology.gateway.run(|| {
-            let mut stream = TcpStream::connect(ADMIN)?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        })?
-    }
-}
-
-/// The site's configuration: the minimal one of the documentation, with both families on every side.
-fn configuration(endpoint: SocketAddr, data: &Path) -> String {
-    let mut text = format!(
-        "[gateway]
-name = \"gw-test\"
-listen = \"[::]:{PORT}\"
-endpoint = \"{endpoint}\"
-tunnel = [\"10.99.0.0/16\", \"fd00:99::/64\"]
-data = \"{}\"
-
-[admin]
-listen = \"{ADMIN}\"
-",
-        data.display()
-    );
-    for server in Server::ALL {
-        let services = match server {
-            Server::Mgmt => "\"management-server\", \"event-server\"",
-            Server::Rec01 | Server::Rec02 => "\"recording-server\"",
-        };
-        let (name, v4, v6) = (server.name(), server.v4(), server.v6());
-        text += &format!(
-            "
-[[server]]
-name = \"{name}\"
-address = [\"{v4}\", \"{v6}\"]
-hostnames = [\"{name}.vms.local\"]
-services = [{services}]
-"
-        );
-    }
-    text
 }

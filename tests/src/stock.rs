@@ -1,6 +1,8 @@
 //! Stock WireGuard: Debian's wireguard-go, configured by `wg setconf`, with a TUN interface and kernel routes.
 
 use std::{
+    fs,
+    path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -17,6 +19,9 @@ use crate::{
 
 /// What the tests with a stock client need installed.
 pub const PROGRAMS: [&str; 5] = ["wireguard-go", "wg", "wg-quick", "ip", "nsenter"];
+
+/// Where wireguard-go puts its control sockets.
+const SOCKETS: &str = "/var/run/wireguard";
 
 /// A running wireguard-go interface in some namespace.
 #[derive(Debug)]
@@ -66,6 +71,13 @@ impl StockClient {
     }
 }
 
+impl Drop for Interface {
+    fn drop(&mut self) {
+        // Killed, wireguard-go leaves its control socket behind.
+        let _ = fs::remove_file(Path::new(SOCKETS).join(format!("{}.sock", self.name)));
+    }
+}
+
 impl Interface {
     /// Starts wireguard-go with the profile's keys, peers, addresses and MTU. Adds no routes.
     ///
@@ -84,7 +96,7 @@ impl Interface {
         process.wait_for_line("wireguard-go to start", |line| line.contains("UAPI listener started"))?;
         let folder = tempfile::tempdir()?;
         let stripped = folder.path().join("setconf");
-        std::fs::write(&stripped, profile.strip(folder.path())?)?;
+        fs::write(&stripped, profile.strip(folder.path())?)?;
         capture(command(namespace, User::Root, "wg").args(["setconf", &name]).arg(stripped))?;
         for address in profile.values("Address") {
             namespace.ip(&format!("addr add {address} dev {name}"))?;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use vmsgate_tests::{
+    curl::Download,
     packets::{TCP, UDP, datagram, echo, fix_header, ip, ipv4, ipv6, put, syn},
     raw::RawClient,
     recording::RECORDER,
@@ -19,7 +20,7 @@ use vmsgate_tests::{
     sniffer::Sniffer,
     stock::{self, StockClient},
     topology::{Family, Server},
-    web::{Download, FILE_BYTES},
+    web::FILE_BYTES,
 };
 
 /// How long to wait for an answer that must come; an answer that must not come is ruled out by one that comes after it.

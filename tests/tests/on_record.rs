@@ -8,13 +8,14 @@ use std::{
 };
 
 use vmsgate_tests::{
+    curl::{self, Download},
     process::{PATIENCE, capture},
     product::{Denial, Flow, Session},
     require::can_run,
     site::{self, Site},
     stock,
     topology::{Family, Server},
-    web::{self, Download, FILE_BYTES},
+    web::FILE_BYTES,
 };
 
 #[test]
@@ -22,12 +23,12 @@ fn a_session_its_flows_and_its_denials_can_be_read_while_they_happen_and_afterwa
     let Some(mut site) = site() else { return };
     let client = site.stock_client("anna-laptop", "smart-client").unwrap();
     let from: IpAddr = client.host.v4.into();
-    web::fetch(client.command("curl"), "http://192.168.10.10/file").unwrap();
+    curl::fetch(client.command("curl"), "http://192.168.10.10/file").unwrap();
     let running = Download::start(client.command("curl"), "http://192.168.10.10/steady").unwrap();
     running.wait_for(1_000_000).unwrap();
     let mut refused = client.command("curl");
     refused.args(["--connect-timeout", "5"]);
-    web::fetch(refused, "http://192.168.10.10:1433/").unwrap_err();
+    curl::fetch(refused, "http://192.168.10.10:1433/").unwrap_err();
 
     // While it runs: one open session, one flow that ended and one that is open.
     let sessions = until(&site, "sessions", |sessions: &[Session]| sessions.len() == 1);

@@ -6,6 +6,7 @@ use std::{fs, net::SocketAddr, time::Duration};
 
 use nix::sys::signal::Signal;
 use vmsgate_tests::{
+    curl::Download,
     process::PATIENCE,
     product::Flow,
     recording::RECORDER,
@@ -13,7 +14,7 @@ use vmsgate_tests::{
     site::{self, Site},
     stock,
     topology::{Family, Server},
-    web::{Download, FILE_BYTES},
+    web::FILE_BYTES,
 };
 
 #[test]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use vmsgate_tests::{
+    curl::{self, Download},
     profile::Profile,
     relay::{Path, Relay},
     require::can_run,
@@ -17,7 +18,7 @@ use vmsgate_tests::{
     site::{self, Site},
     stock::{self, StockClient},
     topology::{Family, PORT, Topology},
-    web::{self, Download, FILE_BYTES},
+    web::FILE_BYTES,
 };
 
 /// The product's promise: from the moment the gateway is back until the client works again.
@@ -65,14 +66,14 @@ fn survives_restart(site: &mut Site, curl: impl Fn() -> Command, base: &str) {
     loop {
         let mut attempt = curl();
         attempt.args(["--max-time", "2", "--range", "0-99"]);
-        if web::fetch(attempt, &format!("{base}/file")).is_ok() {
+        if curl::fetch(attempt, &format!("{base}/file")).is_ok() {
             break;
         }
         assert!(back.elapsed() < PROMISE, "not back after {:?}", back.elapsed());
     }
     let took = back.elapsed();
     assert!(took < PROMISE, "back only after {took:?}");
-    let fetched = web::fetch(curl(), &format!("{base}/file")).unwrap();
+    let fetched = curl::fetch(curl(), &format!("{base}/file")).unwrap();
     assert_eq!(fetched, (FILE_BYTES as u64, site.web.checksum.clone()));
 }
 

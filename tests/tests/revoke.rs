@@ -5,12 +5,13 @@
 use std::time::{Duration, Instant};
 
 use vmsgate_tests::{
+    curl::{self, Download},
     process::capture,
     require::can_run,
     site::{self, Site},
     stock,
     topology::Family,
-    web::{self, Download, FILE_BYTES},
+    web::FILE_BYTES,
 };
 
 /// The product's promise, from the command to the last byte that was forwarded.
@@ -35,7 +36,7 @@ fn suspend_cuts_a_running_download_in_under_two_seconds_and_resume_lets_the_clie
     let profile = std::fs::read_to_string(site.data().join("thief.conf")).unwrap();
     let profile = vmsgate_tests::profile::Profile::new(profile);
     let client = stock::StockClient::up(site.topology.add_client().unwrap(), &profile).unwrap();
-    let fetched = web::fetch(client.command("curl"), "http://192.168.10.10/file").unwrap();
+    let fetched = curl::fetch(client.command("curl"), "http://192.168.10.10/file").unwrap();
     assert_eq!(fetched, (FILE_BYTES as u64, site.web.checksum.clone()));
 }
 
@@ -62,7 +63,7 @@ fn cut_by(command: &[&str]) -> Option<Site> {
     // It stays out: the session is gone, and no new one is opened.
     let mut again = thief.command("curl");
     again.args(["--connect-timeout", "3"]);
-    web::fetch(again, STEADY).unwrap_err();
+    curl::fetch(again, STEADY).unwrap_err();
     let clients: Vec<_> = site.status().unwrap().sessions.into_iter().map(|session| session.client).collect();
     assert_eq!(clients, ["other"]);
     Some(site)

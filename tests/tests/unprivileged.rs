@@ -5,12 +5,12 @@
 use std::fs;
 
 use vmsgate_tests::{
+    curl,
     process::{User, capture},
     require::can_run,
     site::{self, Site},
     stock,
     topology::Family,
-    web,
 };
 
 #[test]
@@ -20,7 +20,7 @@ fn the_gateway_holds_no_capability_and_cannot_gain_one_while_it_carries_traffic(
     }
     let mut site = Site::start(Family::V4).unwrap();
     let client = site.stock_client("anna-laptop", "smart-client").unwrap();
-    let (_, checksum) = web::fetch(client.command("curl"), "http://192.168.10.10/file").unwrap();
+    let (_, checksum) = curl::fetch(client.command("curl"), "http://192.168.10.10/file").unwrap();
     assert_eq!(checksum, site.web.checksum);
 
     let gateway = site.gateway().unwrap();
