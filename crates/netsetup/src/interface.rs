@@ -29,22 +29,15 @@ pub(crate) fn index(netlink: &Netlink, name: &str) -> Result<u32, SetupError> {
 pub(crate) fn configure(netlink: &mut Netlink, index: u32, plan: &Plan) -> Result<(), SetupError> {
     let name = &plan.interface;
     match set_link(netlink, index, no_link_local(), false) {
-        Ok(()) => {}
         // The kernel has no IPv6 on this interface, so there is nothing to switch off.
-        Err(error) if is(&error, Errno::AFNOSUPPORT) && !plan.has_ipv6() => {}
-        Err(error) if is(&error, Errno::AFNOSUPPORT) => {
-            return Err(SetupError::Ipv6Off { interface: name.clone() });
-        }
-        Err(error) => return Err(SetupError::at(format!("switch off autoconfiguration of `{name}`"))(error)),
-    }
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::AFNOSUPPORT) && !plan.has_ipv6() => Ok(()),
+        answer => answer.map_err(SetupError::at(format!("switch off autoconfiguration of `{name}`"))),
+    }?;
     set_link(netlink, index, LinkAttribute::Mtu(plan.mtu), true)
         .map_err(SetupError::at(format!("set the MTU of `{name}` to {} and bring it up", plan.mtu)))?;
     for address in &plan.addresses {
-        add_address(netlink, index, address).map_err(|error| match Errno::from_io_error(&error) {
-            // `ipv6_add_addr` answers so when `disable_ipv6` is set.
-            Some(Errno::ACCESS) => SetupError::Ipv6Off { interface: name.clone() },
-            _ => SetupError::at(format!("give `{name}` the address {}", address.addr()))(error),
-        })?;
+        add_address(netlink, index, address)
+            .map_err(SetupError::at(format!("give `{name}` the address {}", address.addr())))?;
     }
     Ok(())
 }
@@ -82,8 +75,4 @@ fn add_address(netlink: &mut Netlink, index: u32, network: &IpNet) -> io::Result
 
 pub(crate) fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
-}
-
-fn is(error: &io::Error, errno: Errno) -> bool {
-    Errno::from_io_error(error) == Some(errno)
 }

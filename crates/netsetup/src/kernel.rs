@@ -5,7 +5,7 @@ use crate::error::SetupError;
 use crate::masquerade::{self, OwnedTable};
 use crate::netlink::Netlink;
 use crate::plan::Plan;
-use crate::{forwarding, interface, route};
+use crate::{interface, route, sysctl};
 
 /// What lives as long as the gateway serves. Dropped, or gone with the process, it leaves no table behind.
 #[must_use = "masquerading ends when this is dropped"]
@@ -23,9 +23,9 @@ pub fn apply(plan: &Plan) -> Result<Kernel, SetupError> {
     if !has_net_admin() {
         return Err(SetupError::MissingCapability);
     }
-    forwarding::check(plan)?;
     let mut netlink = Netlink::route().map_err(SetupError::at("open a netlink socket"))?;
     let index = interface::index(&netlink, &plan.interface)?;
+    sysctl::check(plan)?;
     route::check(&mut netlink, index, &plan.routes)?;
 
     let masquerade = plan.masquerade.then(|| masquerade::set_up(&plan.interface)).transpose()?;

@@ -2,7 +2,7 @@
 //!
 //! Somebody else opens the interface and moves its packets. [`apply`] makes the kernel use it, in this order:
 //!
-//! 1. checks, which change nothing: `CAP_NET_ADMIN`, forwarding, the interface, routes that already lead elsewhere;
+//! 1. checks, which change nothing: `CAP_NET_ADMIN`, the interface, forwarding, routes that already lead elsewhere;
 //! 2. MTU, up, and no link-local address of its own (an interface that no neighbour hears needs none);
 //! 3. the gateway's tunnel addresses as single hosts, so that the kernel has a source for its ICMP errors;
 //! 4. the tunnel ranges as routes into the interface;
@@ -20,13 +20,13 @@
 
 mod capabilities;
 mod error;
-mod forwarding;
 mod interface;
 mod kernel;
 mod masquerade;
 mod netlink;
 mod plan;
 mod route;
+mod sysctl;
 
 pub use capabilities::{CapabilityError, drop_capabilities, has_net_admin};
 pub use error::SetupError;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -34,7 +34,7 @@ pub(crate) fn add(netlink: &mut Netlink, index: u32, ranges: &[IpNet]) -> Result
     for range in ranges {
         let message = route(index, range);
         netlink
-            .request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL, |_| {})
+            .request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE, |_| {})
             .map_err(SetupError::at(format!("route {range} to clients")))?;
     }
     Ok(())
