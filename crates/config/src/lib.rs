@@ -51,6 +51,6 @@ pub use ports::{PortRange, Protocol, ProtocolPorts};
 pub use reference::reference;
 pub use resolved::{
     Admin, Audit, Config, Dns, Egress, Exposure, Gateway, Limits, OnDenied, Permission, Proxy, Role, Server,
-    Service,
+    Service, Tun,
 };
 pub use starter::starter_config;

@@ -51,16 +51,39 @@ pub struct Gateway {
     pub tunnel: Vec<IpNet>,
     pub data: PathBuf,
     pub egress: Egress,
+    /// Threads that move packets; 0 is one per processor core.
+    pub workers: u8,
     /// The largest IP packet inside the tunnel, in bytes.
     pub mtu: u16,
     pub on_denied: OnDenied,
 }
 
 /// How allowed packets reach the recording network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Egress {
     /// A userspace TCP/IP stack and ordinary sockets.
     Proxy,
+    /// The kernel routes.
+    Tun(Tun),
+}
+
+/// The kernel's side of egress `tun`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tun {
+    /// The interface that the gateway makes.
+    pub interface: String,
+    /// Whether servers see the gateway's address instead of the client's.
+    pub masquerade: bool,
+}
+
+impl Egress {
+    /// As written in the file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Egress::Proxy => "proxy",
+            Egress::Tun(_) => "tun",
+        }
+    }
 }
 
 /// What a client sees of a refused attempt.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::counters::{Counters, Drop};
-use crate::flow::Direction;
+use crate::flow::{Direction, Volume};
 use crate::noise::{HANDSHAKE_INITIATION, Identity, Opened, Refused, Tick, Tunnel, TunnelKeys, sealed_len};
 use crate::packet::Packet;
 use crate::sink::DatagramSink;
@@ -139,7 +139,7 @@ impl ClientState {
                     self.endpoint = from;
                     self.last_heard = Some(now);
                     self.unanswered_since = None;
-                    self.counters.traffic.count(Direction::Down, datagram.len());
+                    self.counters.traffic.count(Direction::Down, Volume::of(datagram));
                     self.flush(datagrams);
                 }
             }
@@ -152,9 +152,9 @@ impl ClientState {
         let room = datagrams.reserve(self.endpoint, sealed_len(len));
         match self.tunnel.seal(packet, len, room) {
             Ok(Some(message)) => {
-                let (length, rekey) = (message.len(), self.tunnel.wants_rekey(message));
-                datagrams.commit(length);
-                self.counters.traffic.count(Direction::Up, length);
+                let (volume, rekey) = (Volume::of(message), self.tunnel.wants_rekey(message));
+                datagrams.commit(volume.bytes as usize);
+                self.counters.traffic.count(Direction::Up, volume);
                 self.unanswered_since.get_or_insert(now);
                 if rekey {
                     self.connect(now, datagrams);

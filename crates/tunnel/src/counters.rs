@@ -36,9 +36,11 @@ pub enum Drop {
     NoFlow,
     /// Outbound, but the client's address outside is not known.
     NoEndpoint,
+    /// Another worker's, whose queue was full.
+    HandoverFull,
 }
 
-const NAMES: [&str; Drop::NoEndpoint as usize + 1] = [
+const NAMES: [&str; Drop::HandoverFull as usize + 1] = [
     "not-wireguard",
     "unknown-identity",
     "rate-limited",
@@ -59,6 +61,7 @@ const NAMES: [&str; Drop::NoEndpoint as usize + 1] = [
     "denied",
     "no-flow",
     "no-endpoint",
+    "handover-full",
 ];
 
 /// One worker's numbers.

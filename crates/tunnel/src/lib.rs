@@ -9,7 +9,8 @@
 //! 1. [`gateway::GatewayState::handle_datagram`]: one UDP datagram, by identity (mac1) or receiver index to its peer;
 //! 2. [`noise::Tunnel::open`]: authenticate and decrypt;
 //! 3. [`packet::Packet::parse`], [`policy::Policy::decide`], [`flow::FlowTable`]: well-formed, allowed, tracked;
-//! 4. [`sink::InnerSink`]: out to the egress, which answers through [`gateway::GatewayState::handle_egress`].
+//! 4. [`sink::InnerSink`]: out to the egress, which answers through [`gateway::GatewayState::handle_egress`] (flows that
+//!    end at the gateway) or [`gateway::GatewayState::handle_lan`] (flows that the kernel routes).
 
 pub mod client;
 pub mod counters;
@@ -18,6 +19,7 @@ pub mod event;
 pub mod flow;
 pub mod gateway;
 pub mod guard;
+pub mod mss;
 pub mod netstack;
 pub mod noise;
 pub mod packet;

@@ -149,7 +149,7 @@ pub enum Opened<'a> {
     /// A handshake step: answer with the first bytes of the buffer, then call [`Tunnel::flush`].
     Reply(&'a [u8]),
     /// An inner packet of an authenticated peer.
-    Packet(&'a [u8]),
+    Packet(&'a mut [u8]),
     /// An authenticated keepalive.
     Keepalive,
     /// A handshake step that needs no answer.
@@ -208,7 +208,7 @@ impl std::fmt::Debug for TunnelKeys {
 }
 
 impl Tunnel {
-    /// `index`: 24 bits that come back as the upper bits of the receiver index, see [`slot_of`].
+    /// `index`: 24 bits that come back as the upper bits of the receiver index, see [`index_of`].
     pub fn new(
         identity: &Identity,
         keys: TunnelKeys,
@@ -371,7 +371,7 @@ pub fn sealed_len(len: usize) -> usize {
 }
 
 /// The tunnel's `index` back from a receiver index.
-pub fn slot_of(receiver_index: u32) -> u32 {
+pub fn index_of(receiver_index: u32) -> u32 {
     receiver_index >> 8
 }
 

@@ -21,6 +21,19 @@ pub trait InnerSink {
     fn packet(&mut self, flow: FlowId, client: u32, packet: &Packet<'_>, now: Instant);
 }
 
+/// Packets of one flow that came together: all with the first one's header but for sequence number, length and
+/// checksum.
+pub trait PacketTrain {
+    /// The whole train as one long packet, headers once.
+    fn bytes(&self) -> &[u8];
+
+    /// How many packets it is.
+    fn packets(&self) -> usize;
+
+    /// The next packet by itself and its length; up to fifteen bytes of room after it may be overwritten.
+    fn next_packet(&mut self) -> Option<(&mut [u8], usize)>;
+}
+
 /// Collects datagrams in memory, one vector each: for tests and for callers that send them one by one.
 #[derive(Debug, Default)]
 pub struct DatagramQueue {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use vmsgate_pump::Stack;
 use vmsgate_tunnel::event::ClientInfo;
 use vmsgate_tunnel::flow::{FlowId, FlowLimits};
-use vmsgate_tunnel::gateway::{self, GatewayState};
+use vmsgate_tunnel::gateway::{self, GatewayState, shard::Shard};
 use vmsgate_tunnel::guard::HandshakeLimits;
 use vmsgate_tunnel::netstack::{ConnectionId, NetStack, OwnerId, StackConfig};
 use vmsgate_tunnel::noise::Identity;
@@ -95,7 +95,14 @@ impl<'s> Gateway<'s> {
         };
         let handshakes = HandshakeLimits { per_source: 100, total: 1000 };
         let mut state = GatewayState::new(
-            gateway::Settings { policy: policy.build(), flows, handshakes, answer_refused: true },
+            gateway::Settings {
+                policy: policy.build().into(),
+                flows,
+                handshakes,
+                answer_refused: true,
+                mtu: 1420,
+            },
+            Shard::whole(),
             now,
             1_700_000_000_000,
             fastrand::u64(..),
@@ -122,7 +129,8 @@ impl<'s> Gateway<'s> {
 
     fn receive(&mut self, from: SocketAddr, datagram: &[u8]) {
         let Self { state, egress, datagrams, .. } = self;
-        state.handle_datagram(from, datagram, Instant::now(), datagrams, egress);
+        let mut room = vec![0; gateway::room_for(datagram)];
+        state.handle_datagram(from, datagram, &mut room, Instant::now(), datagrams, egress);
     }
 
     async fn transmit(&mut self) {

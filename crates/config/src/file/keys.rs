@@ -59,7 +59,17 @@ section! {
         "Directory of `vmsgate.db` (registry and audit log, SQLite), `keystore` and `control.sock`. \
          `--data` and `VMSGATE_DATA` win over it.";
     EGRESS, "egress", Choice, None, Default("proxy"), "\"proxy\"",
-        "How allowed packets reach the servers. `proxy`: ordinary sockets, no privileges.";
+        "How allowed packets reach the servers. `proxy`: ordinary sockets, no privileges. `tun`: the kernel \
+         routes them, at the lowest cost per packet; needs `CAP_NET_ADMIN`, `/dev/net/tun` and IP forwarding.";
+    INTERFACE, "interface", Name, None, Default("vmsgate0"), "\"vmsgate0\"",
+        "Egress `tun`: the network interface that the gateway makes, at most 15 characters.";
+    MASQUERADE, "masquerade", Flag, None, Default("true"), "true",
+        "Egress `tun`: whether the servers see the gateway's address (`true`) or each client's own tunnel \
+         address (`false`). Without it the recording network needs a route to the tunnel ranges by way of the \
+         gateway, and the tunnel ranges belong in XProtect's \"local IP ranges\".";
+    WORKERS, "workers", Count, Some((0, 64)), Default("0"), "0",
+        "Threads that move packets, each with its own sockets and its own share of the clients. 0: one per \
+         processor core.";
     MTU, "mtu", Count, Some((1280, 9000)), Default("1420"), "1420",
         "Largest IP packet inside the tunnel, in bytes; it goes into profiles. 1420 fits a 1500-byte path \
          over IPv6. IPv6 needs 1280 (RFC 8200); 9000 is a jumbo frame. Lower it to 1280 if pages load and \

@@ -65,6 +65,11 @@ impl SectionValues {
         self.values.insert(key.name, value);
     }
 
+    /// Whether a key is written.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.values.contains_key(key.name)
+    }
+
     /// The place of a key, or of the section if the key is not written.
     pub(crate) fn place_of(&self, key: &Key) -> Place {
         self.values.get(key.name).map_or_else(|| self.place.clone(), |value| value.place.clone())

@@ -11,7 +11,7 @@ use crate::file::document::NAME_HINT;
 use crate::file::keys::gateway as key;
 use crate::file::section::SectionValues;
 use crate::names::is_name;
-use crate::resolved::{Egress, Gateway, OnDenied};
+use crate::resolved::{Egress, Gateway, OnDenied, Tun};
 
 /// A range with room for the gateway and one client.
 const SMALLEST_RANGE_BITS: u8 = 2;
@@ -24,7 +24,8 @@ pub(super) struct WrittenGateway {
     name: String,
     endpoints: Vec<Endpoint>,
     data: PathBuf,
-    egress: Egress,
+    pub(super) egress: Egress,
+    workers: u8,
     mtu: u16,
     on_denied: OnDenied,
 }
@@ -41,6 +42,7 @@ pub(super) fn read(section: &SectionValues, out: &mut Diagnostics) -> WrittenGat
         tunnel: tunnel(section, out),
         data: section.text(&key::DATA, out).map(|data| data.value.into()).unwrap_or_default(),
         egress: egress(section, out),
+        workers: section.count(&key::WORKERS, out),
         mtu: section.count(&key::MTU, out),
         on_denied: on_denied(section, out),
     }
@@ -56,6 +58,7 @@ impl WrittenGateway {
             tunnel: self.tunnel.into_iter().map(|range| range.value).collect(),
             data: self.data,
             egress: self.egress,
+            workers: self.workers,
             mtu: self.mtu,
             on_denied: self.on_denied,
         }
@@ -217,20 +220,38 @@ fn any_of(ranges: &[&str], holds: impl Fn(IpNet) -> bool) -> bool {
 }
 
 fn egress(section: &SectionValues, out: &mut Diagnostics) -> Egress {
-    if let Some(egress) = section.text(&key::EGRESS, out) {
-        match egress.value.as_str() {
-            "proxy" => {}
-            "tun" => out.error(
-                &egress.place,
-                "egress `tun` is not available in this version",
-                "write `egress = \"proxy\"`, or leave the key out",
-            ),
-            other => {
-                out.error(&egress.place, format!("unknown egress `{other}`"), "write `egress = \"proxy\"`")
-            }
+    let tun = Tun { interface: interface(section, out), masquerade: section.flag(&key::MASQUERADE, out) };
+    let written = section.text(&key::EGRESS, out);
+    match written.as_ref().map(|egress| egress.value.as_str()) {
+        Some("tun") => return Egress::Tun(tun),
+        None | Some("proxy") => {}
+        Some(other) => {
+            let place = section.place_of(&key::EGRESS);
+            out.error(&place, format!("unknown egress `{other}`"), "write `egress = \"proxy\"` or `\"tun\"`");
+            return Egress::Proxy;
         }
     }
+    for key in [&key::INTERFACE, &key::MASQUERADE].into_iter().filter(|key| section.has(key)) {
+        out.warning(
+            &section.place_of(key),
+            format!("`{}` has no effect with egress `proxy`", key.name),
+            "remove it, or write `egress = \"tun\"`",
+        );
+    }
     Egress::Proxy
+}
+
+/// Linux: at most 15 bytes, and no path.
+fn interface(section: &SectionValues, out: &mut Diagnostics) -> String {
+    let Some(name) = section.text(&key::INTERFACE, out) else { return String::new() };
+    if name.value.len() > 15 || !is_name(&name.value) {
+        out.error(
+            &name.place,
+            format!("`{}` cannot name a network interface", name.value),
+            "use up to 15 letters, digits, `-` and `_`, such as `vmsgate0`",
+        );
+    }
+    name.value
 }
 
 fn on_denied(section: &SectionValues, out: &mut Diagnostics) -> OnDenied {

@@ -5,6 +5,7 @@ use super::servers::WrittenServer;
 use super::settings::WrittenProxy;
 use crate::address::IpRange;
 use crate::file::diagnostics::Diagnostics;
+use crate::resolved::Egress;
 
 /// Checks the tunnel ranges against everything else, and the source pool against the servers.
 pub(super) fn check(
@@ -43,11 +44,18 @@ pub(super) fn check(
             );
         }
     }
-    source_pool(servers, proxy, out);
+    source_pool(servers, proxy, &gateway.egress, out);
 }
 
-fn source_pool(servers: &[WrittenServer], proxy: &WrittenProxy, out: &mut Diagnostics) {
+fn source_pool(servers: &[WrittenServer], proxy: &WrittenProxy, egress: &Egress, out: &mut Diagnostics) {
     let mut earlier: Vec<IpRange> = Vec::new();
+    if let (Some(pool), Egress::Tun(_)) = (proxy.source_pool.first(), egress) {
+        out.warning(
+            &pool.place,
+            "`source-pool` has no effect with egress `tun`",
+            "remove it; `masquerade = false` shows each client's own tunnel address to the servers",
+        );
+    }
     for pool in &proxy.source_pool {
         if let Some(other) = earlier.iter().find(|other| other.overlaps(&pool.value)) {
             out.error(

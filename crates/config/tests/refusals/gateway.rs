@@ -144,17 +144,20 @@ fn tunnel_range_that_cannot_be_used() {
 fn choice_that_does_not_exist() {
     replaced(
         "\n\n",
-        "\negress = \"tun\"\n\n",
-        &[(
-            "error gateway.toml:6: egress `tun` is not available in this version",
-            "write `egress = \"proxy\"`, or leave the key out",
-        )],
+        "\negress = \"tun\"\ninterface = \"eth0/../../x\"\nworkers = 65\n\n",
+        &[
+            (
+                "error gateway.toml:7: `eth0/../../x` cannot name a network interface",
+                "use up to 15 letters, digits, `-` and `_`, such as `vmsgate0`",
+            ),
+            ("error gateway.toml:8: `workers` is out of range: 65", "allowed: 0 to 64"),
+        ],
     );
     replaced(
         "\n\n",
         "\negress = \"nat\"\non-denied = \"ignore\"\n\n",
         &[
-            ("error gateway.toml:6: unknown egress `nat`", "write `egress = \"proxy\"`"),
+            ("error gateway.toml:6: unknown egress `nat`", "write `egress = \"proxy\"` or `\"tun\"`"),
             ("error gateway.toml:7: unknown value `ignore` of `on-denied`", "write `reject` or `drop`"),
         ],
     );

@@ -55,16 +55,30 @@ pub struct Traffic {
     pub bytes_down: u64,
 }
 
+/// Packets that passed together, and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Volume {
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+impl Volume {
+    /// One packet.
+    pub fn of(packet: &[u8]) -> Volume {
+        Volume { packets: 1, bytes: packet.len() as u64 }
+    }
+}
+
 impl Traffic {
-    pub fn count(&mut self, direction: Direction, bytes: usize) {
+    pub fn count(&mut self, direction: Direction, Volume { packets, bytes }: Volume) {
         match direction {
             Direction::Up => {
-                self.packets_up += 1;
-                self.bytes_up += bytes as u64;
+                self.packets_up += packets;
+                self.bytes_up += bytes;
             }
             Direction::Down => {
-                self.packets_down += 1;
-                self.bytes_down += bytes as u64;
+                self.packets_down += packets;
+                self.bytes_down += bytes;
             }
         }
     }
@@ -260,19 +274,19 @@ impl FlowTable {
         Ok((id, evicted))
     }
 
-    /// Counts a packet of the flow and follows its TCP state.
+    /// Counts a packet of the flow, or a train of packets with one header, and follows its TCP state.
     pub fn follow(
         &mut self,
         id: FlowId,
         direction: Direction,
         transport: Transport,
-        bytes: usize,
+        volume: Volume,
         now: Instant,
     ) -> Progress {
         let Some(flow) = self.flows.get_mut(id.slot as usize).filter(|flow| flow.id == id) else {
             return Progress::Continues;
         };
-        flow.traffic.count(direction, bytes);
+        flow.traffic.count(direction, volume);
         let mut class = flow.class;
         if let Transport::Tcp { flags, sequence, acknowledgement, payload_len, .. } = transport {
             flow.tcp.follow(direction, flags, (sequence, acknowledgement), payload_len);

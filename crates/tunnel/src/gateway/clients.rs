@@ -37,7 +37,8 @@ impl GatewayState {
             }
         };
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
-        let moved = peer.info.addresses != info.addresses;
+        let (before, addresses) = (peer.info.addresses.clone(), info.addresses.clone());
+        let moved = before != addresses;
         if let Some(session) = &mut peer.session {
             session.info.client = info.clone();
         }
@@ -51,6 +52,12 @@ impl GatewayState {
         }
         for key in &keys {
             self.by_key.insert(key.to_bytes(), at);
+        }
+        for address in &before {
+            self.by_address.remove(address);
+        }
+        for address in &addresses {
+            self.by_address.insert(*address, at);
         }
         let end = if moved { Some(SessionEnd::Removed) } else { config.access.session_end(self.unix(now)) };
         if let Some(end) = end {
@@ -68,6 +75,9 @@ impl GatewayState {
             for key in peer.keys {
                 self.by_key.remove(key.public.as_bytes());
             }
+            for address in &peer.info.addresses {
+                self.by_address.remove(address);
+            }
         }
     }
 
@@ -82,6 +92,7 @@ impl GatewayState {
     pub fn set_settings(&mut self, settings: Settings, now: Instant, datagrams: &mut impl DatagramSink) {
         self.policy = settings.policy;
         self.answer_refused = settings.answer_refused;
+        self.mtu = settings.mtu;
         self.flows.set_limits(settings.flows);
         self.guard.set_limits(settings.handshakes);
         for (_, peer) in &mut self.peers {

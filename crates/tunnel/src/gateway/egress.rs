@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::GatewayState;
 use crate::counters::Drop;
-use crate::flow::{CloseReason, Direction, Flow, FlowId, Progress};
+use crate::flow::{CloseReason, Direction, Flow, FlowId, Progress, Volume};
 use crate::packet::{FiveTuple, Packet, Transport};
 use crate::reply::{self, Unreachable};
 use crate::sink::DatagramSink;
@@ -22,12 +22,12 @@ impl GatewayState {
     ) {
         let Some(flow) = self.flows.get(id) else { return self.counters.count(Drop::NoFlow) };
         let client = flow.client;
-        let transport = match packet.get(..len).map(Packet::parse_trusted) {
-            Some(Ok(packet)) => packet.transport,
+        let (transport, volume) = match packet.get(..len).map(Packet::parse_trusted) {
+            Some(Ok(packet)) => (packet.transport, Volume::of(packet.bytes())),
             Some(Err(why)) => return self.counters.count(why.into()),
             None => return self.counters.count(Drop::BadLength),
         };
-        let progress = self.flows.follow(id, Direction::Down, transport, len, now);
+        let progress = self.flows.follow(id, Direction::Down, transport, volume, now);
         match self.route(client) {
             Some(route) => self.seal_to(route, packet, len, now, datagrams),
             None => self.counters.count(Drop::NoEndpoint),

@@ -6,11 +6,13 @@ use std::time::Instant;
 use uuid::Uuid;
 use x25519_dalek::PublicKey;
 
+use super::shard::{Handover, Initiator};
 use super::{GatewayState, TunnelSlot, send};
 use crate::counters::Drop;
 use crate::event::Rejection;
+use crate::flow::{Direction, Volume};
 use crate::guard::Admission;
-use crate::noise::{Initiation, Opened, Proof, Refused, Tunnel, TunnelKeys, slot_of};
+use crate::noise::{Initiation, Opened, Proof, Refused, Tunnel, TunnelKeys};
 use crate::peer::{ClientKey, Route};
 use crate::sink::{DatagramSink, InnerSink};
 
@@ -22,19 +24,45 @@ impl GatewayState {
         datagram: &[u8],
         now: Instant,
         datagrams: &mut impl DatagramSink,
-    ) {
+    ) -> Option<Handover> {
         let Some(identity) = self.identities.iter().position(|identity| identity.is_addressed_by(datagram))
         else {
-            return self.counters.count(Drop::UnknownIdentity);
+            self.counters.count(Drop::UnknownIdentity);
+            return None;
         };
-        if !self.admit(identity, from, datagram, now, datagrams) {
-            return;
+        if !self.admit(identity, from, datagram, now, datagrams)
+            || self.is_renewal(identity, from, datagram, now, datagrams)
+        {
+            return None;
         }
         let key = match self.identities[identity].sender(datagram) {
             Initiation::From(key) => key,
-            Initiation::Forged => return self.reject(from, Rejection::Forged, None, now),
-            Initiation::NotForUs => return self.counters.count(Drop::UnknownIdentity),
+            Initiation::Forged => {
+                self.reject(from, Rejection::Forged, None, now);
+                return None;
+            }
+            Initiation::NotForUs => {
+                self.counters.count(Drop::UnknownIdentity);
+                return None;
+            }
         };
+        let initiator = Initiator { key, identity: self.identities[identity].public() };
+        if let Some(worker) = self.shard.of_key(&key) {
+            return Some(Handover { worker, initiator: Some(initiator) });
+        }
+        self.handle_initiator(initiator, from, datagram, now, datagrams);
+        None
+    }
+
+    /// An initiation whose sender is known and whose source has passed the limits.
+    pub fn handle_initiator(
+        &mut self,
+        Initiator { key, identity }: Initiator,
+        from: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
         let Some(&at) = self.by_key.get(key.as_bytes()) else {
             return self.reject(from, Rejection::UnknownKey, Some(key), now);
         };
@@ -42,8 +70,41 @@ impl GatewayState {
         {
             return self.reject(from, why, Some(key), now);
         }
+        let Some(identity) = self.identities.iter().position(|own| own.public() == identity) else {
+            return self.counters.count(Drop::UnknownIdentity);
+        };
         let Some(slot) = self.tunnel_for(at, key, identity, now) else { return };
         self.answer_initiation(slot, from, datagram, now, datagrams);
+    }
+
+    /// Answers an initiation of the client that was heard last from this very address, which spares finding out who
+    /// sent it: a Diffie-Hellman of five.
+    fn is_renewal(
+        &mut self,
+        identity: usize,
+        from: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) -> bool {
+        let Some(&slot) = self.by_endpoint.get(&from) else { return false };
+        let unix = self.unix(now);
+        let Some(found) = self.tunnels.get_mut(slot as usize) else { return false };
+        let current = self
+            .peers
+            .get(found.peer as usize)
+            .is_some_and(|peer| peer.access.rejection(unix).is_none() && peer.keys.contains(&found.key));
+        if !current || found.identity != self.identities[identity].public() {
+            return false;
+        }
+        match found.tunnel.open(from.ip(), datagram, &mut self.message) {
+            Ok(Opened::Reply(response)) => {
+                send(from, response, datagrams);
+                self.counters.handshakes += 1;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether the source may shake hands now; if not, it may get a cookie.
@@ -58,7 +119,7 @@ impl GatewayState {
         if self.guard.admit(from.ip(), now) == Admission::Accept {
             return true;
         }
-        match self.identities[identity].proves_source(from.ip(), datagram, &mut self.opened) {
+        match self.identities[identity].proves_source(from.ip(), datagram, &mut self.message) {
             Proof::Valid if self.guard.admit_proven(from.ip(), now) => true,
             Proof::Valid => {
                 self.counters.count(Drop::RateLimited);
@@ -67,7 +128,7 @@ impl GatewayState {
             }
             Proof::Cookie(length) => {
                 self.counters.count(Drop::CookieDemanded);
-                send(from, &self.opened[..length], datagrams);
+                send(from, &self.message[..length], datagrams);
                 false
             }
             Proof::NotForUs => false,
@@ -83,7 +144,7 @@ impl GatewayState {
         datagrams: &mut impl DatagramSink,
     ) {
         let Some(found) = self.tunnels.get_mut(slot as usize) else { return };
-        match found.tunnel.open(from.ip(), datagram, &mut self.opened) {
+        match found.tunnel.open(from.ip(), datagram, &mut self.message) {
             Ok(Opened::Reply(response)) => {
                 send(from, response, datagrams);
                 self.counters.handshakes += 1;
@@ -112,8 +173,9 @@ impl GatewayState {
         }
         let entry = self.tunnels.vacant_entry();
         let slot = entry.key() as u32;
+        let index = self.shard.index(slot)?;
         let keys = TunnelKeys { peer: key.public, preshared: key.preshared, persistent_keepalive: None };
-        let tunnel = Tunnel::new(identity, keys, slot, now, &mut self.rng);
+        let tunnel = Tunnel::new(identity, keys, index, now, &mut self.rng);
         let scheduled = tunnel.next_tick();
         self.ticks.insert((scheduled, slot));
         let identity = identity.public();
@@ -145,42 +207,40 @@ impl GatewayState {
     }
 
     /// A handshake response, cookie reply or transport message.
+    #[expect(clippy::too_many_arguments, reason = "the hop between two public ones with the same arguments")]
     pub(super) fn handle_message(
         &mut self,
-        index: u32,
+        slot: u32,
         from: SocketAddr,
         datagram: &[u8],
+        room: &mut [u8],
         now: Instant,
         datagrams: &mut impl DatagramSink,
         inner: &mut impl InnerSink,
     ) {
-        let slot = slot_of(index);
         let Some(found) = self.tunnels.get_mut(slot as usize) else {
             return self.counters.count(Drop::NoSession);
         };
         let at = found.peer;
-        // Lent to the inner path while the state goes on; given back below.
-        let mut buffer = std::mem::take(&mut self.opened);
-        match found.tunnel.open(from.ip(), datagram, &mut buffer) {
+        match found.tunnel.open(from.ip(), datagram, room) {
             Ok(Opened::Packet(packet)) => {
-                self.authenticated(at, slot, from, datagram.len(), now);
+                self.authenticated(at, slot, from, Volume::of(datagram), now);
                 self.flush(slot, from, datagrams);
                 self.handle_inner(at, packet, now, datagrams, inner);
             }
             Ok(Opened::Keepalive) => {
-                self.authenticated(at, slot, from, datagram.len(), now);
+                self.authenticated(at, slot, from, Volume::of(datagram), now);
                 self.flush(slot, from, datagrams);
             }
             Ok(Opened::Reply(message)) => {
                 send(from, message, datagrams);
                 self.counters.handshakes += 1;
-                self.authenticated(at, slot, from, datagram.len(), now);
+                self.authenticated(at, slot, from, Volume::of(datagram), now);
                 self.flush(slot, from, datagrams);
             }
             Ok(Opened::Done) => {}
             Err(why) => self.counters.count(why.into()),
         }
-        self.opened = buffer;
     }
 
     /// Sends what waited for a session.
@@ -204,14 +264,14 @@ impl GatewayState {
         let room = datagrams.reserve(endpoint, crate::noise::sealed_len(len));
         match found.tunnel.seal(packet, len, room) {
             Ok(Some(message)) => {
-                let (length, rekey) = (message.len(), found.tunnel.wants_rekey(message));
-                datagrams.commit(length);
+                let (volume, rekey) = (Volume::of(message), found.tunnel.wants_rekey(message));
+                datagrams.commit(volume.bytes as usize);
                 if let Some(session) =
                     self.peers.get_mut(found.peer as usize).and_then(|p| p.session.as_mut())
                 {
-                    session.traffic.count(crate::flow::Direction::Down, length);
+                    session.traffic.count(Direction::Down, volume);
                 }
-                self.counters.traffic.count(crate::flow::Direction::Down, length);
+                self.counters.traffic.count(Direction::Down, volume);
                 if rekey {
                     self.initiate(slot, endpoint, now, datagrams);
                 }

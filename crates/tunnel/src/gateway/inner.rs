@@ -5,8 +5,9 @@ use std::time::Instant;
 use super::GatewayState;
 use crate::counters::Drop;
 use crate::event::{FlowInfo, GatewayEvent};
-use crate::flow::{CloseReason, Direction, Flow, FlowId, FlowTable, Progress};
-use crate::packet::{FiveTuple, Packet, Transport};
+use crate::flow::{CloseReason, Direction, Flow, FlowId, FlowTable, Progress, Volume};
+use crate::mss;
+use crate::packet::{FiveTuple, Packet, TcpFlags, Transport};
 use crate::policy::{Allowed, DenyReason, Protocol, Refusal, Verdict};
 use crate::reply::{self, Unreachable};
 use crate::sink::{DatagramSink, InnerSink};
@@ -15,15 +16,22 @@ impl GatewayState {
     pub(super) fn handle_inner(
         &mut self,
         at: u32,
-        bytes: &[u8],
+        bytes: &mut [u8],
         now: Instant,
         datagrams: &mut impl DatagramSink,
         inner: &mut impl InnerSink,
     ) {
-        let packet = match Packet::parse(bytes) {
+        let mut packet = match Packet::parse(bytes) {
             Ok(packet) => packet,
             Err(why) => return self.counters.count(why.into()),
         };
+        if matches!(packet.transport, Transport::Tcp { flags: TcpFlags { syn: true, .. }, .. }) {
+            mss::clamp(bytes, self.mtu);
+            packet = match Packet::parse_trusted(bytes) {
+                Ok(packet) => packet,
+                Err(why) => return self.counters.count(why.into()),
+            };
+        }
         // Cryptokey routing: every client address is a /32 or /128, so the longest prefix is the address itself.
         if !self.peer_of_address(at, packet.source) {
             return self.counters.count(Drop::SpoofedSource);
@@ -41,7 +49,8 @@ impl GatewayState {
                 None => return,
             },
         };
-        let progress = self.flows.follow(id, Direction::Up, packet.transport, bytes.len(), now);
+        let progress =
+            self.flows.follow(id, Direction::Up, packet.transport, Volume::of(packet.bytes()), now);
         if let Some(flow) = self.flows.get(id)
             && flow.allowed.control
             && matches!(packet.transport, Transport::EchoRequest { .. })
@@ -159,7 +168,7 @@ impl GatewayState {
         // The error quotes what the server sent, so the flow seen from the client is the reverse.
         match self.flows.find(at, about.reversed()) {
             Some(id) => {
-                self.flows.follow(id, Direction::Up, packet.transport, packet.bytes().len(), now);
+                self.flows.follow(id, Direction::Up, packet.transport, Volume::of(packet.bytes()), now);
                 inner.packet(id, at, packet, now);
             }
             None => self.counters.count(Drop::NoFlow),

@@ -8,7 +8,9 @@ mod clients;
 mod egress;
 mod handshake;
 mod inner;
+mod lan;
 mod sessions;
+pub mod shard;
 #[cfg(test)]
 mod tests;
 
@@ -27,30 +29,36 @@ use crate::denials::{RefusalTotals, Refusals};
 use crate::event::{ClientInfo, GatewayEvent, UnixMillis};
 use crate::flow::{FlowLimits, FlowTable};
 use crate::guard::{Guard, HandshakeLimits};
-use crate::noise::{Identity, Kind, Tick, Tunnel, classify};
+use crate::noise::{HANDSHAKE_INITIATION, Identity, Kind, Tick, Tunnel, classify, index_of};
 use crate::peer::{Access, ClientKey, Peer, Route, SessionStatus};
 use crate::policy::Policy;
 use crate::sink::{DatagramSink, InnerSink};
 
+use self::shard::{Directory, Handover, Shard};
+
 /// How often sessions are looked through for silence and ended validity.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
-/// Largest UDP payload; no datagram is longer.
-const MAX_DATAGRAM: usize = 65_535;
+/// Room for any message and packet of the gateway's own making.
+const SCRATCH: usize = 2048;
 
 /// What the state machine is told at its start and when the configuration changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     pub flows: FlowLimits,
     pub handshakes: HandshakeLimits,
     /// Refused flows get a RST or an ICMP error; otherwise silence.
     pub answer_refused: bool,
+    /// Largest inner packet.
+    pub mtu: u16,
 }
 
 /// Every client, session and flow of one worker.
 pub struct GatewayState {
-    policy: Policy,
+    shard: Shard,
+    policy: Arc<Policy>,
     answer_refused: bool,
+    mtu: u16,
     /// New flows are refused while the audit log cannot be written.
     accepting: bool,
     identities: Vec<Identity>,
@@ -58,6 +66,9 @@ pub struct GatewayState {
     peers: Slab<Peer>,
     by_client: HashMap<Uuid, u32, FixedState>,
     by_key: HashMap<[u8; 32], u32, FixedState>,
+    by_address: HashMap<IpAddr, u32, FixedState>,
+    /// The tunnel of whoever was heard last from an address outside: who renews a key pair is usually known by it.
+    by_endpoint: HashMap<SocketAddr, u32, FixedState>,
     tunnels: Slab<TunnelSlot>,
     /// When each tunnel's timers run next.
     ticks: BTreeSet<(Instant, u32)>,
@@ -66,8 +77,8 @@ pub struct GatewayState {
     events: VecDeque<GatewayEvent>,
     counters: Counters,
     rng: fastrand::Rng,
-    /// Plaintext of the datagram at hand.
-    opened: Vec<u8>,
+    /// A handshake message or cookie on its way out.
+    message: Vec<u8>,
     /// A packet of our own on its way to a client.
     answer: Vec<u8>,
     clock: (Instant, UnixMillis),
@@ -92,17 +103,21 @@ struct TunnelSlot {
 
 impl GatewayState {
     /// `unix` is the wall clock at `now`; `seed` makes everything but boringtun's own randomness repeatable.
-    pub fn new(settings: Settings, now: Instant, unix: UnixMillis, seed: u64) -> Self {
+    pub fn new(settings: Settings, shard: Shard, now: Instant, unix: UnixMillis, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         GatewayState {
+            shard,
             policy: settings.policy,
             answer_refused: settings.answer_refused,
+            mtu: settings.mtu,
             accepting: true,
             identities: Vec::new(),
             guard: Guard::new(settings.handshakes, rng.u64(..), now),
             peers: Slab::new(),
             by_client: HashMap::with_hasher(FixedState::with_seed(rng.u64(..))),
             by_key: HashMap::with_hasher(FixedState::with_seed(rng.u64(..))),
+            by_address: HashMap::with_hasher(FixedState::with_seed(rng.u64(..))),
+            by_endpoint: HashMap::with_hasher(FixedState::with_seed(rng.u64(..))),
             tunnels: Slab::new(),
             ticks: BTreeSet::new(),
             flows: FlowTable::new(settings.flows, rng.u64(..)),
@@ -110,28 +125,41 @@ impl GatewayState {
             events: VecDeque::new(),
             counters: Counters::default(),
             rng,
-            opened: vec![0; MAX_DATAGRAM],
-            answer: vec![0; 2048],
+            message: vec![0; SCRATCH],
+            answer: vec![0; SCRATCH],
             clock: (now, unix),
             next_housekeeping: now + HOUSEKEEPING,
         }
     }
 
-    /// Takes one datagram from the internet. Replies go to `datagrams`, allowed packets to `inner`.
+    /// Takes one datagram from the internet. Replies go to `datagrams`, allowed packets to `inner`; those are in
+    /// `room`, which is at least [`room_for`] the datagram. Answers whose the datagram is, if another worker's.
     pub fn handle_datagram(
         &mut self,
         from: SocketAddr,
         datagram: &[u8],
+        room: &mut [u8],
         now: Instant,
         datagrams: &mut impl DatagramSink,
         inner: &mut impl InnerSink,
-    ) {
+    ) -> Option<Handover> {
         match classify(datagram) {
             Some(Kind::Initiation) => self.handle_initiation(from, datagram, now, datagrams),
-            Some(Kind::ForReceiver(index)) => {
-                self.handle_message(index, from, datagram, now, datagrams, inner)
+            Some(Kind::ForReceiver(index)) => match self.shard.place(index_of(index)) {
+                Ok(slot) => {
+                    self.handle_message(slot, from, datagram, room, now, datagrams, inner);
+                    None
+                }
+                Err(worker) if self.shard.exists(worker) => Some(Handover { worker, initiator: None }),
+                Err(_) => {
+                    self.counters.count(Drop::NoSession);
+                    None
+                }
+            },
+            None => {
+                self.counters.count(Drop::NotWireGuard);
+                None
             }
-            None => self.counters.count(Drop::NotWireGuard),
         }
     }
 
@@ -208,6 +236,16 @@ impl GatewayState {
         })
     }
 
+    /// Counts what is dropped on the way to or from this state.
+    pub fn count(&mut self, drop: Drop) {
+        self.counters.count(drop);
+    }
+
+    /// Tells the owners of all clients anew; never needed with one worker.
+    pub fn set_directory(&mut self, directory: Arc<Directory>) {
+        self.shard.set_directory(directory);
+    }
+
     /// Whether new flows are let in; false while the audit log cannot be written.
     pub fn set_accepting(&mut self, accepting: bool) {
         self.accepting = accepting;
@@ -240,7 +278,7 @@ impl GatewayState {
         };
         let session = self.peers.get(*peer as usize).and_then(|peer| peer.session.as_ref());
         let endpoint = session.map(|session| session.info.endpoint).or(*expected_at);
-        match tunnel.tick(now, &mut self.rng, &mut self.opened) {
+        match tunnel.tick(now, &mut self.rng, &mut self.message) {
             Tick::Send(message) => match endpoint {
                 Some(endpoint) => send(endpoint, message, datagrams),
                 None => self.counters.count(Drop::NoEndpoint),
@@ -272,6 +310,11 @@ impl GatewayState {
     fn peer_of_address(&self, peer: u32, address: IpAddr) -> bool {
         self.peers.get(peer as usize).is_some_and(|peer| peer.owns(address))
     }
+}
+
+/// Room that [`GatewayState::handle_datagram`] needs.
+pub fn room_for(datagram: &[u8]) -> usize {
+    datagram.len().max(HANDSHAKE_INITIATION)
 }
 
 fn send(to: SocketAddr, message: &[u8], datagrams: &mut impl DatagramSink) {

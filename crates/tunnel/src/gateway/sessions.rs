@@ -7,7 +7,7 @@ use x25519_dalek::PublicKey;
 
 use super::GatewayState;
 use crate::event::{GatewayEvent, SessionEnd, SessionInfo};
-use crate::flow::{CloseReason, Direction, FlowId, Traffic};
+use crate::flow::{CloseReason, Direction, FlowId, Traffic, Volume};
 use crate::peer::Session;
 use crate::sink::DatagramSink;
 
@@ -18,32 +18,45 @@ impl GatewayState {
     /// Notes an authenticated message: a session begins with it, or roams, and replies go where it came from.
     ///
     /// An initiation alone opens no session: it can be replayed by anyone who saw it, a transport message cannot.
-    pub(super) fn authenticated(&mut self, at: u32, slot: u32, from: SocketAddr, bytes: usize, now: Instant) {
+    pub(super) fn authenticated(
+        &mut self,
+        at: u32,
+        slot: u32,
+        from: SocketAddr,
+        volume: Volume,
+        now: Instant,
+    ) {
         let Some(tunnel) = self.tunnels.get(slot as usize) else { return };
         let key = tunnel.key.public;
         if self.peers.get(at as usize).is_some_and(|peer| peer.session.is_none()) {
-            self.begin_session(at, key, from, now);
+            self.begin_session((at, slot), key, from, now);
         }
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
-        peer.active = Some(slot);
+        if peer.active != Some(slot) {
+            peer.active = Some(slot);
+            self.by_endpoint.insert(from, slot);
+        }
         let Some(session) = peer.session.as_mut() else { return };
         session.info.key = key;
         if session.info.endpoint != from {
             let previous = std::mem::replace(&mut session.info.endpoint, from);
+            self.by_endpoint.remove(&previous);
+            self.by_endpoint.insert(from, slot);
             let session = session.info.clone();
             let at = self.clock.1 + now.saturating_duration_since(self.clock.0).as_millis() as u64;
             self.events.push_back(GatewayEvent::SessionRoamed { session, from: previous, at });
         }
         session.last_seen = now;
-        session.traffic.count(Direction::Up, bytes);
-        self.counters.traffic.count(Direction::Up, bytes);
+        session.traffic.count(Direction::Up, volume);
+        self.counters.traffic.count(Direction::Up, volume);
     }
 
-    fn begin_session(&mut self, at: u32, key: PublicKey, endpoint: SocketAddr, now: Instant) {
+    fn begin_session(&mut self, (at, slot): (u32, u32), key: PublicKey, endpoint: SocketAddr, now: Instant) {
         let (id, unix) = (self.new_id(now), self.unix(now));
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
         let info = SessionInfo { id, client: peer.info.clone(), key, endpoint };
         self.events.push_back(GatewayEvent::SessionOpened { session: info.clone(), at: unix });
+        self.by_endpoint.insert(endpoint, slot);
         peer.session = Some(Session { info, opened: now, last_seen: now, traffic: Traffic::default() });
     }
 
@@ -87,6 +100,7 @@ impl GatewayState {
             self.remove_tunnel(slot);
         }
         if let Some(session) = session {
+            self.by_endpoint.remove(&session.info.endpoint);
             // What was refused in the session is told before its end.
             self.refusals.collect(now, true, &mut self.events);
             let (at, opened) = (self.unix(now), self.unix_of_past(session.opened, now));

@@ -1,5 +1,8 @@
 //! The gateway's state machine and the client's, joined in memory: no sockets, and time only as it is told.
 
+mod lan;
+mod shards;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
@@ -33,6 +36,8 @@ struct World {
     /// What came out of the tunnel at each client.
     received: Vec<Vec<Vec<u8>>>,
     events: Vec<GatewayEvent>,
+    room: Vec<u8>,
+    identity: StaticSecret,
 }
 
 #[derive(Default)]
@@ -55,7 +60,7 @@ fn settings(port: u16) -> Settings {
             .grant(role, Grant { server, service: "web".into(), rule: "mgmt:web".into(), protocol, ports });
     }
     Settings {
-        policy: builder.build(),
+        policy: builder.build().into(),
         flows: crate::flow::FlowLimits {
             tcp_established: Duration::from_secs(12 * 3600),
             tcp_transitory: Duration::from_secs(60),
@@ -66,14 +71,20 @@ fn settings(port: u16) -> Settings {
         },
         handshakes: HandshakeLimits { per_source: 10, total: 1000 },
         answer_refused: true,
+        mtu: 1420,
     }
 }
 
 impl World {
     fn new() -> World {
+        World::with_shard(Shard::whole())
+    }
+
+    fn with_shard(shard: Shard) -> World {
         let now = Instant::now();
-        let mut gateway = GatewayState::new(settings(443), now, 1_700_000_000_000, 1);
-        let identity = Identity::new(StaticSecret::random_from_rng(rand_core::OsRng));
+        let mut gateway = GatewayState::new(settings(443), shard, now, 1_700_000_000_000, 1);
+        let secret = StaticSecret::random_from_rng(rand_core::OsRng);
+        let identity = Identity::new(secret.clone());
         let public = identity.public();
         gateway.set_identities(vec![identity]);
         let mut world = World {
@@ -85,6 +96,8 @@ impl World {
             egress: Egress::default(),
             received: Vec::new(),
             events: Vec::new(),
+            room: vec![0; 65_536],
+            identity: secret,
         };
         for (name, host) in [("alice", 2), ("bob", 3)] {
             world.add_client(name, host, public);
@@ -132,7 +145,8 @@ impl World {
         while let Some(datagram) = up.pop_front() {
             let mut down = DatagramQueue::default();
             let from = self.outside[client];
-            self.gateway.handle_datagram(from, &datagram, self.now, &mut down, &mut self.egress);
+            let World { gateway, room, now, egress, .. } = self;
+            assert_eq!(gateway.handle_datagram(from, &datagram, room, *now, &mut down, egress), None);
             up.extend(self.carry_down(down));
         }
         while let Some(event) = self.gateway.poll_event() {
@@ -459,7 +473,8 @@ fn strangers_and_garbage_get_no_answer() {
         let mut bytes: Vec<u8> = (0..[148, 92, 64, 32, 200][rng.usize(0..5)]).map(|_| rng.u8(..)).collect();
         bytes[..4].copy_from_slice(&[rng.u8(0..6), 0, 0, 0]);
         let from = SocketAddr::from((rng.u32(..).to_be_bytes(), 1));
-        world.gateway.handle_datagram(from, &bytes, world.now, &mut out, &mut world.egress);
+        let World { gateway, room, now, egress, .. } = &mut world;
+        assert_eq!(gateway.handle_datagram(from, &bytes, room, *now, &mut out, egress), None);
     }
     assert!(out.datagrams.is_empty() && world.egress.0.is_empty());
     world.drain_events();
@@ -481,7 +496,8 @@ fn a_handshake_with_an_unknown_key_gets_no_answer_and_is_reported() {
     let (mut up, mut down) = (DatagramQueue::default(), DatagramQueue::default());
     stranger.connect(world.now, &mut up);
     let from = "198.51.100.77:7".parse().unwrap();
-    world.gateway.handle_datagram(from, &up.datagrams[0].1, world.now, &mut down, &mut world.egress);
+    let World { gateway, room, now, egress, .. } = &mut world;
+    assert_eq!(gateway.handle_datagram(from, &up.datagrams[0].1, room, *now, &mut down, egress), None);
     assert!(down.datagrams.is_empty());
     world.pass_time(Duration::from_secs(11));
     assert!(matches!(&world.events[0], GatewayEvent::HandshakeRejected(rejected)
