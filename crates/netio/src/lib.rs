@@ -1,9 +1,10 @@
-//! Sockets, in batches: UDP with segmentation offload, and ICMP echo without privileges.
+//! Sockets and TUN queues, in batches: UDP and TUN with segmentation offload, and ICMP echo without privileges.
 //!
 //! Everything that crosses a process boundary per packet is slow; so datagrams come in trains ([`RecvBatch`], filled
 //! by one `recvmmsg` with generic receive offload) and leave in trains ([`SendQueue`], generic segmentation offload).
+//! The same holds for packets that the kernel routes ([`TunQueue`], [`Frame`], [`TunBatch`]).
 //! This crate knows sockets and bytes, and nothing of tunnels, clients or roles. It is the only one in which `unsafe`
-//! would be allowed; so far quinn-udp, socket2 and tokio have spared it.
+//! is allowed: for the two calls that make a TUN interface, and for the processor's wide registers in its checksum.
 
 #[cfg(target_os = "linux")]
 mod icmp;
@@ -11,9 +12,16 @@ mod recv;
 mod send;
 mod socket;
 mod source;
+#[cfg(target_os = "linux")]
+mod tun;
 
 #[cfg(target_os = "linux")]
 pub use icmp::{EchoError, EchoReply, EchoSocket};
 pub use recv::{Datagram, RecvBatch};
 pub use send::{SendQueue, SendStats};
 pub use socket::{BindError, UdpSocket, WANTED_BUFFER_BYTES};
+#[cfg(target_os = "linux")]
+pub use tun::{
+    Frame, ReadStats, Segment, Sum, TunBatch, TunDevice, TunError, TunQueue, TunQueueFd, UdpTrains,
+    WriteStats,
+};
