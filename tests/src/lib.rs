@@ -9,6 +9,7 @@ pub mod bench;
 pub mod binaries;
 pub mod carries;
 pub mod curl;
+pub mod load;
 pub mod netns;
 pub mod packets;
 pub mod process;

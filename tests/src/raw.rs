@@ -33,8 +33,8 @@ pub struct Keys {
     pub private: [u8; 32],
     /// The gateway's public key.
     pub gateway: [u8; 32],
-    /// The pre-shared key.
-    pub preshared: [u8; 32],
+    /// The pre-shared key, if there is one.
+    pub preshared: Option<[u8; 32]>,
 }
 
 impl RawClient {
@@ -57,7 +57,7 @@ impl RawClient {
         let keys = Keys {
             private: profile.key("PrivateKey")?,
             gateway: profile.key("PublicKey")?,
-            preshared: profile.key("PresharedKey")?,
+            preshared: Some(profile.key("PresharedKey")?),
         };
         let mut addresses = profile.values("Address").into_iter();
         let mut address =
@@ -71,7 +71,7 @@ impl RawClient {
     /// When the gateway does not complete the handshake.
     pub fn over(socket: UdpSocket, keys: &Keys, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self> {
         let (secret, gateway) = (StaticSecret::from(keys.private), PublicKey::from(keys.gateway));
-        let tunnel = Tunn::new(secret, gateway, Some(keys.preshared), None, 1, None);
+        let tunnel = Tunn::new(secret, gateway, keys.preshared, None, 1, None);
         let mut client = Self { tunnel, socket, scratch: vec![0; LARGEST], v4, v6 };
         client.handshake()?;
         Ok(client)

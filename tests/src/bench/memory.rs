@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use vmsgate_keys::{Actor, DataDir, Keystore, NewClient, Passphrase, PresharedKey, PrivateKey, Registry};
 
 use crate::{
     bench::{report::Report, usage::resident_bytes},
+    load::clients,
     process::User,
     raw::{Keys, RawClient},
     site::Site,
@@ -38,36 +38,8 @@ pub fn idle_clients(report: &mut Report, count: usize) -> Result<()> {
     report.add(&case, "connected", "MiB in total", connected as f64 / f64::from(1 << 20))
 }
 
-/// Adds clients through the library: one process each would take an hour.
 fn register(site: &Site, count: usize) -> Result<Vec<Keys>> {
-    let data = DataDir::new(site.data());
-    let passphrase = Passphrase::from_file(&site.folder().join("passphrase"))?;
-    let master = Keystore::read(&data.keystore())?.open(&passphrase)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let clients = runtime.block_on(async {
-        let registry = Registry::open(&data.database()).await?;
-        let ranges = registry.settings().await?.tunnel;
-        let gateway = registry.identities().await?.last().context("no identity")?.public_key;
-        let mut change = registry.change(&Actor::current()).await?;
-        let mut clients = Vec::new();
-        for i in 0..count {
-            let (private, preshared) = (PrivateKey::generate(), PresharedKey::generate());
-            let new = NewClient {
-                name: format!("client-{i}").parse()?,
-                operator: format!("Operator {i}").parse()?,
-                role: "smart-client".to_owned(),
-                expires: None,
-                public_key: private.public_key(),
-                preshared_key: preshared.clone(),
-            };
-            change.add_client(new, &ranges, &master).await?;
-            let (private, preshared) = (private.to_secret().to_bytes(), *preshared.as_bytes());
-            clients.push(Keys { private, preshared, gateway: *gateway.as_bytes() });
-        }
-        change.commit().await?;
-        registry.close().await;
-        anyhow::Ok(clients)
-    })?;
+    let clients = clients::register(&site.data(), &site.folder().join("passphrase"), "smart-client", count)?;
     // SQLite's files beside the database may have been made by this process, which is root.
     for entry in std::fs::read_dir(site.data())? {
         chown(entry?.path(), Some(User::Gateway.uid()), Some(User::Gateway.uid()))?;
