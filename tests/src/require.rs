@@ -23,7 +23,20 @@ pub const REQUIRE: &str = "VMSGATE_REQUIRE_NETNS";
 /// When something is missing although [`REQUIRE`] is `1`.
 #[must_use]
 pub fn can_run(programs: &[&str]) -> bool {
-    let Some(lack) = namespaces().clone().or_else(|| missing(programs)) else { return true };
+    holds(namespaces().clone().or_else(|| missing(programs)))
+}
+
+/// Whether the current test, which needs programs but no rights, can run; says why not, aloud, when it cannot.
+///
+/// # Panics
+/// When a program is missing although [`REQUIRE`] is `1`.
+#[must_use]
+pub fn has(programs: &[&str]) -> bool {
+    holds(missing(programs))
+}
+
+fn holds(lack: Option<String>) -> bool {
+    let Some(lack) = lack else { return true };
     let current = thread::current();
     let test = current.name().unwrap_or("a test");
     assert!(env::var(REQUIRE).as_deref() != Ok("1"), "{test}: {lack}; {REQUIRE}=1 forbids skipping");
