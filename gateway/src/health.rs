@@ -27,7 +27,7 @@ pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConditionCode {
-    /// The event loop has turned within [`HEARTBEAT_LIMIT`].
+    /// Every worker's event loop has turned within [`HEARTBEAT_LIMIT`].
     EventLoop,
     /// Every configured UDP address is bound.
     UdpBound,
@@ -61,24 +61,26 @@ pub struct Health(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     started: Instant,
-    /// Milliseconds after `started` of the last heartbeat.
-    heartbeat_ms: AtomicU64,
+    /// Milliseconds after `started` of each worker's last heartbeat.
+    heartbeats_ms: Vec<AtomicU64>,
     reported: Mutex<BTreeMap<ConditionCode, (bool, String)>>,
 }
 
 impl Health {
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Instant, workers: u8) -> Self {
         Self(Arc::new(Inner {
             started: now,
-            heartbeat_ms: AtomicU64::new(0),
+            heartbeats_ms: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             reported: Mutex::new(BTreeMap::new()),
         }))
     }
 
-    /// To be called at every turn of the event loop.
-    pub fn beat(&self, now: Instant) {
+    /// To be called at every turn of a worker's event loop.
+    pub fn beat(&self, worker: u8, now: Instant) {
         let age = now.saturating_duration_since(self.0.started).as_millis();
-        self.0.heartbeat_ms.store(u64::try_from(age).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Some(heartbeat) = self.0.heartbeats_ms.get(usize::from(worker)) {
+            heartbeat.store(u64::try_from(age).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
     }
 
     /// Reports a condition; the newest report counts.
@@ -86,9 +88,10 @@ impl Health {
         self.reported().insert(code, (ok, text.into()));
     }
 
-    /// Whether the event loop has turned within [`HEARTBEAT_LIMIT`].
+    /// Whether every event loop has turned within [`HEARTBEAT_LIMIT`].
     pub fn event_loop(&self, now: Instant) -> Condition {
-        let beat = self.0.started + Duration::from_millis(self.0.heartbeat_ms.load(Ordering::Relaxed));
+        let oldest = self.0.heartbeats_ms.iter().map(|beat| beat.load(Ordering::Relaxed)).min();
+        let beat = self.0.started + Duration::from_millis(oldest.unwrap_or_default());
         let age = now.saturating_duration_since(beat);
         let ok = age < HEARTBEAT_LIMIT;
         let text = if ok {
@@ -126,7 +129,7 @@ mod tests {
     fn ready_only_when_every_condition_holds() {
         let now = Instant::now();
         for broken in 0..1u32 << ConditionCode::REPORTED.len() {
-            let health = Health::new(now);
+            let health = Health::new(now, 2);
             for (bit, code) in ConditionCode::REPORTED.into_iter().enumerate() {
                 health.report(code, broken & (1 << bit) == 0, "said so");
             }
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn what_nobody_reported_does_not_hold() {
         let now = Instant::now();
-        let health = Health::new(now);
+        let health = Health::new(now, 2);
         for code in ConditionCode::REPORTED {
             let condition = health.conditions(now).into_iter().find(|c| c.code == code).unwrap();
             assert!(!condition.ok);
@@ -150,14 +153,16 @@ mod tests {
     #[test]
     fn a_stuck_event_loop_is_neither_alive_nor_ready() {
         let start = Instant::now();
-        let health = Health::new(start);
+        let health = Health::new(start, 2);
         for code in ConditionCode::REPORTED {
             health.report(code, true, "fine");
         }
         let late = start + HEARTBEAT_LIMIT;
         assert!(!health.event_loop(late).ok);
         assert!(health.conditions(late).iter().any(|condition| !condition.ok));
-        health.beat(late);
+        health.beat(0, late);
+        assert!(!health.event_loop(late).ok, "one of two is still stuck");
+        health.beat(1, late);
         assert!(health.event_loop(late).ok);
         assert!(health.conditions(late).iter().all(|condition| condition.ok));
     }
@@ -165,7 +170,7 @@ mod tests {
     #[test]
     fn the_newest_report_counts() {
         let now = Instant::now();
-        let health = Health::new(now);
+        let health = Health::new(now, 2);
         health.report(ConditionCode::AuditAccepting, true, "accepting");
         health.report(ConditionCode::AuditAccepting, false, "the disk is full");
         let audit =

@@ -6,6 +6,7 @@
 //! This crate knows sockets and bytes, and nothing of tunnels, clients or roles. It is the only one in which `unsafe`
 //! is allowed: for the two calls that make a TUN interface, and for the processor's wide registers in its checksum.
 
+mod group;
 #[cfg(target_os = "linux")]
 mod icmp;
 mod recv;
@@ -15,6 +16,7 @@ mod source;
 #[cfg(target_os = "linux")]
 mod tun;
 
+pub use group::{BoundSocket, Instruction};
 #[cfg(target_os = "linux")]
 pub use icmp::{EchoError, EchoReply, EchoSocket};
 pub use recv::{Datagram, RecvBatch};

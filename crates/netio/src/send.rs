@@ -68,6 +68,10 @@ impl SendQueue {
         }
     }
 
+    pub fn queued_bytes(&self) -> usize {
+        self.tail
+    }
+
     /// Room for one datagram of up to `len` bytes to `to`. A reservation that is not committed leaves no trace.
     pub fn reserve(&mut self, to: SocketAddr, len: usize) -> &mut [u8] {
         let end = self.tail.saturating_add(len);

@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
 use tokio::io::Interest;
 
+use crate::group::BoundSocket;
 use crate::recv::RecvBatch;
 use crate::source::SourceCache;
 
@@ -43,7 +44,12 @@ impl UdpSocket {
     /// own family.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let failed = |source: io::Error| classify(address, source);
-        let socket = open(address).map_err(failed)?;
+        Self::adopt(BoundSocket { requested: address, socket: open(address, false).map_err(failed)? })
+    }
+
+    /// Takes a bound socket into the runtime of the caller.
+    pub fn adopt(BoundSocket { requested: address, socket }: BoundSocket) -> Result<Self, BindError> {
+        let failed = |source: io::Error| classify(address, source);
         let io = tokio::net::UdpSocket::from_std(socket.into()).map_err(failed)?;
         let state = UdpSocketState::new((&io).into()).map_err(failed)?;
         Ok(Self { requested: address, io, state, sources: SourceCache::default() })
@@ -166,20 +172,48 @@ fn widen(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<Socket> {
+pub(crate) fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
     }
-    // A smaller buffer works, with more loss under bursts: the caller compares and warns.
-    let _ = socket.set_recv_buffer_size(WANTED_BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(WANTED_BUFFER_BYTES);
+    #[cfg(unix)]
+    socket.set_reuse_port(shared)?;
+    enlarge_buffers(&socket);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-fn classify(address: SocketAddr, source: io::Error) -> BindError {
+/// A smaller buffer works, with more loss under bursts: the caller compares and warns.
+fn enlarge_buffers(socket: &Socket) {
+    let _ = socket.set_recv_buffer_size(WANTED_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(WANTED_BUFFER_BYTES);
+    // Beyond the system's limit, for whoever has CAP_NET_ADMIN.
+    #[cfg(target_os = "linux")]
+    for option in [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE] {
+        force_buffer(socket, option);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn force_buffer(socket: &Socket, option: libc::c_int) {
+    use std::os::fd::AsRawFd;
+    let bytes = WANTED_BUFFER_BYTES as libc::c_int;
+    // SAFETY: both options take one `int`, which lives until the call returns.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const bytes).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+}
+
+pub(crate) fn classify(address: SocketAddr, source: io::Error) -> BindError {
     match source.kind() {
         io::ErrorKind::AddrInUse => BindError::PortInUse { address },
         io::ErrorKind::AddrNotAvailable => BindError::AddressNotLocal { address },

@@ -3,22 +3,22 @@
 //! A machine with several addresses must answer from the one that was asked, or the peer's firewall drops the answer.
 //! A socket bound to a wildcard leaves that choice to the kernel, which knows routes but not firewalls.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 
 /// Peers remembered at most. Anyone can send from forged addresses, so when it is full it starts afresh: every peer
 /// teaches its entry again with its next datagram.
 const MAX_PEERS: usize = 65_536;
 
 #[derive(Debug, Default)]
-pub(crate) struct SourceCache(Mutex<HashMap<SocketAddr, IpAddr>>);
+pub(crate) struct SourceCache(RefCell<HashMap<SocketAddr, IpAddr>>);
 
 impl SourceCache {
     /// `peer` was heard on `local`.
     pub(crate) fn note(&self, peer: SocketAddr, local: Option<IpAddr>) {
         let Some(local) = local else { return };
-        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.0.borrow_mut();
         if sources.get(&peer) != Some(&local) {
             if sources.len() >= MAX_PEERS {
                 sources.clear();
@@ -29,7 +29,7 @@ impl SourceCache {
 
     /// The address that `peer` was heard on.
     pub(crate) fn of(&self, peer: SocketAddr) -> Option<IpAddr> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
+        self.0.borrow().get(&peer).copied()
     }
 }
 
@@ -49,6 +49,6 @@ mod tests {
         for n in 2..2 * MAX_PEERS as u32 {
             cache.note(peer(n), local(1));
         }
-        assert!(cache.0.lock().unwrap().len() <= MAX_PEERS);
+        assert!(cache.0.borrow().len() <= MAX_PEERS);
     }
 }

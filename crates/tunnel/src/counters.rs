@@ -38,9 +38,11 @@ pub enum Drop {
     NoEndpoint,
     /// Another worker's, whose queue was full.
     HandoverFull,
+    /// The kernel took no more packets for the recording network.
+    EgressFull,
 }
 
-const NAMES: [&str; Drop::HandoverFull as usize + 1] = [
+const NAMES: [&str; Drop::EgressFull as usize + 1] = [
     "not-wireguard",
     "unknown-identity",
     "rate-limited",
@@ -62,6 +64,7 @@ const NAMES: [&str; Drop::HandoverFull as usize + 1] = [
     "no-flow",
     "no-endpoint",
     "handover-full",
+    "egress-full",
 ];
 
 /// One worker's numbers.
@@ -77,6 +80,15 @@ pub struct Counters {
 impl Counters {
     pub fn count(&mut self, drop: Drop) {
         self.drops[drop as usize] += 1;
+    }
+
+    /// Adds another worker's numbers.
+    pub fn add(&mut self, other: &Counters) {
+        let Counters { drops, handshakes, flows_opened, traffic } = other;
+        self.drops.iter_mut().zip(drops).for_each(|(own, other)| *own += other);
+        self.handshakes += handshakes;
+        self.flows_opened += flows_opened;
+        self.traffic.add(*traffic);
     }
 
     pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {

@@ -70,6 +70,15 @@ pub struct RefusalTotals {
     pub rejections: BTreeMap<&'static str, u64>,
 }
 
+impl RefusalTotals {
+    /// Adds another worker's numbers.
+    pub fn add(&mut self, other: &RefusalTotals) {
+        for (own, other) in [(&mut self.denials, &other.denials), (&mut self.rejections, &other.rejections)] {
+            other.iter().for_each(|(reason, count)| *own.entry(reason).or_default() += count);
+        }
+    }
+}
+
 impl Refusals {
     /// Adds a refused attempt to reach `port` of `destination`.
     pub fn deny(

@@ -124,6 +124,8 @@ pub enum GatewayEvent {
     FlowClosed {
         flow: FlowInfo,
         reason: CloseReason,
+        /// Where the server accepts a RST, of a TCP connection that was cut.
+        reset_at: Option<u32>,
         traffic: Traffic,
         opened: UnixMillis,
         at: UnixMillis,

@@ -79,7 +79,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_starting_gateway_is_alive_but_not_ready() {
-        let health = Health::new(Instant::now());
+        let health = Health::new(Instant::now(), 1);
         let (status, body) = ask(&health, "/healthz").await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(
@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn ready_says_which_condition_is_broken_and_recovers() {
-        let health = Health::new(Instant::now());
+        let health = Health::new(Instant::now(), 1);
         health.report(ConditionCode::UdpBound, true, "0.0.0.0:51820");
         health.report(ConditionCode::RegistryReadable, true, "revision 7");
         health.report(ConditionCode::ConfigurationInForce, true, "policy a1b2");
@@ -119,7 +119,7 @@ mod tests {
     async fn a_stuck_event_loop_fails_both_probes() {
         let long_ago =
             Instant::now().checked_sub(HEARTBEAT_LIMIT).expect("a machine that has run for a while");
-        let health = Health::new(long_ago);
+        let health = Health::new(long_ago, 1);
         assert_eq!(ask(&health, "/healthz").await.0, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(ask(&health, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
@@ -128,7 +128,7 @@ mod tests {
     async fn probes_are_served_over_tcp() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(serve_probes(listener, Health::new(Instant::now())));
+        let server = tokio::spawn(serve_probes(listener, Health::new(Instant::now(), 1)));
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             .await

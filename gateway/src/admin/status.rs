@@ -40,6 +40,8 @@ pub struct Status {
     /// The version of the policy in force, as audit records name it.
     pub policy_version: String,
     pub egress: String,
+    /// Threads that move packets.
+    pub workers: u8,
     /// The UDP addresses that the internet sees.
     pub listen: Vec<SocketAddr>,
     /// The gateway's own addresses in the tunnel.
@@ -146,6 +148,7 @@ pub(crate) fn example() -> Status {
         uptime_seconds: 3_723,
         policy_version: "a1b2c3d4".to_owned(),
         egress: "proxy".to_owned(),
+        workers: 2,
         listen: vec![SocketAddr::from(([0, 0, 0, 0], 51_820))],
         tunnel_addresses: vec![IpAddr::from([10, 99, 0, 1])],
         clients: 12,

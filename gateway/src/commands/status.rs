@@ -89,10 +89,10 @@ fn refusal(body: &[u8]) -> String {
 fn print(context: &Context, status: &Status) -> Result<(), CliError> {
     let printer = &context.printer;
     let up = human::duration(Duration::from_secs(status.uptime_seconds));
-    let Status { gateway, version, egress, policy_version, .. } = status;
+    let Status { gateway, version, egress, workers, policy_version, .. } = status;
     printer.line(format_args!("gateway {gateway}, vmsgate {version}, up {up}"))?;
     printer.line(format_args!(
-        "policy {policy_version}, egress {egress}, listening on udp {}",
+        "policy {policy_version}, egress {egress}, {workers} workers, listening on udp {}",
         list(&status.listen)
     ))?;
     for condition in &status.conditions {

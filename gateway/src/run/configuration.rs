@@ -20,24 +20,27 @@ use crate::worker::Configuration;
 /// More LAN addresses than any site has operators; a larger range is cut here.
 const MAX_SOURCES: usize = 65_536;
 
-pub fn build(config: &Config, identities: &[Identity]) -> Configuration {
+/// The limits that hold for all clients together are shared out among the workers.
+pub fn build(config: &Config, identities: &[Identity], workers: u8) -> Configuration {
+    let share = |limit: u32| limit.div_ceil(workers.max(1).into());
     let identities = identities.iter().rev().map(|identity| identity.public_key.to_string()).collect();
     Configuration {
         settings: Settings {
-            policy: build_policy(config),
+            policy: build_policy(config).into(),
             flows: FlowLimits {
                 tcp_established: config.proxy.idle_tcp_established,
                 tcp_transitory: config.proxy.idle_tcp_half_open,
                 udp: config.proxy.idle_udp,
                 icmp: config.proxy.idle_icmp,
                 per_client: config.limits.flows_per_client as usize,
-                total: config.limits.flows_total as usize,
+                total: share(config.limits.flows_total) as usize,
             },
             handshakes: HandshakeLimits {
                 per_source: config.limits.handshakes_per_source,
-                total: config.limits.handshakes_total,
+                total: share(config.limits.handshakes_total),
             },
             answer_refused: config.gateway.on_denied == OnDenied::Reject,
+            mtu: config.gateway.mtu,
         },
         proxy: ProxySettings {
             connect_timeout: config.proxy.connect_timeout,
@@ -49,13 +52,13 @@ pub fn build(config: &Config, identities: &[Identity]) -> Configuration {
     }
 }
 
-pub fn stack(config: &Config) -> StackConfig {
+pub fn stack(config: &Config, workers: u8) -> StackConfig {
     let bytes = |configured: u64| usize::try_from(configured).unwrap_or(usize::MAX);
     StackConfig {
         mtu: config.gateway.mtu,
         memory: MemoryLimits {
             per_owner_bytes: bytes(config.proxy.client_memory),
-            total_bytes: bytes(config.proxy.total_memory),
+            total_bytes: bytes(config.proxy.total_memory) / usize::from(workers.max(1)),
         },
     }
 }
@@ -77,6 +80,8 @@ pub fn warn_about_restart(old: &Config, new: &Config) {
         ("gateway.name", old.gateway.name != new.gateway.name),
         ("gateway.listen", old.gateway.listen != new.gateway.listen),
         ("gateway.data", old.gateway.data != new.gateway.data),
+        ("gateway.egress", old.gateway.egress != new.gateway.egress),
+        ("gateway.workers", old.gateway.workers != new.gateway.workers),
         ("gateway.mtu", old.gateway.mtu != new.gateway.mtu),
         ("proxy.client-memory", old.proxy.client_memory != new.proxy.client_memory),
         ("proxy.total-memory", old.proxy.total_memory != new.proxy.total_memory),

@@ -1,13 +1,16 @@
 //! `vmsgate run`: puts the parts together, applies changes while they run, and ends them in order.
 //!
 //! This thread never touches a packet. It owns the registry, the configuration file, the probes and the audit
-//! writer; the packet loop is a [`Worker`] on a thread of its own, which it sends commands.
+//! writer; the packet loop is a thread per core, to which it sends commands by way
+//! of [`Workers`].
 
 mod clients;
 mod configuration;
 mod file_watch;
+mod network;
 mod status;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -18,15 +21,17 @@ use tokio::time::MissedTickBehavior;
 use vmsgate_audit::event::{Event, GatewayStarted, GatewayStopped};
 use vmsgate_audit::{AuditHandle, AuditWriter, Chain, Label, Reason, Record, UtcTime, WriterConfig};
 use vmsgate_cli::{CliError, OrFail, WithHint};
-use vmsgate_config::Config;
+use vmsgate_config::{Config, Egress};
 use vmsgate_keys::{DataDir, Identity, Keystore, MasterKey, Passphrase, Registry, RegistryError};
+use vmsgate_netsetup::Kernel;
 use x25519_dalek::StaticSecret;
 
 use self::clients::ClientSource;
 use self::file_watch::FileWatch;
+use self::network::Network;
 use crate::admin::{ControlSocket, serve_probes, status::StatusRequests, status::status_channel};
 use crate::health::{ConditionCode, Health};
-use crate::worker::{Command, Worker, WorkerError, WorkerSetup, policy_label, unix_now};
+use crate::worker::{WorkerError, Workers, WorkersSetup, policy_label, unix_now};
 
 /// A registry change is in force within 2 s; one poll is one small query.
 const REGISTRY_POLL: Duration = Duration::from_millis(500);
@@ -48,7 +53,10 @@ pub struct Start {
 pub struct Gateway {
     config: Config,
     watch: Option<FileWatch>,
-    worker: Worker,
+    workers: Workers,
+    listening: Vec<SocketAddr>,
+    /// Egress `tun`: what undoes the set-up in the kernel.
+    _kernel: Option<Kernel>,
     audit: AuditWriter,
     clients: ClientSource,
     health: Health,
@@ -62,7 +70,10 @@ impl Gateway {
     /// Starts everything, cheapest to refuse first. An error leaves nothing behind.
     pub async fn start(start: Start) -> Result<Gateway, CliError> {
         let Start { config, config_path, data, passphrase } = start;
-        let health = Health::new(Instant::now());
+        let count = network::workers(&config);
+        let health = Health::new(Instant::now(), count);
+        // While this is the only thread: with egress `tun` it gives up every right that later threads would inherit.
+        let network = network::open(&config, count)?;
         let keystore = Keystore::read(&data.keystore());
         let keystore = keystore.map_err(|error| hinted(error, |e| e.hint().to_owned()))?;
         let master = keystore.open(&passphrase).map_err(|error| hinted(error, |e| e.hint().to_owned()))?;
@@ -76,17 +87,20 @@ impl Gateway {
         let socket = ControlSocket::bind(&data).await.map_err(CliError::user);
         let socket = socket.hint("is another gateway running on this data directory?")?;
 
-        let setup = WorkerSetup {
-            listen: config.gateway.listen.clone(),
-            stack: configuration::stack(&config),
-            configuration: configuration::build(&config, &identities),
+        let Network { sockets, listening, receive_buffers, queues, kernel } = network;
+        let setup = WorkersSetup {
+            sockets,
+            queues,
+            masquerade: matches!(&config.gateway.egress, Egress::Tun(tun) if tun.masquerade),
+            workers: count,
+            stack: configuration::stack(&config, count),
+            configuration: configuration::build(&config, &identities, count),
             identities: secrets,
             health: health.clone(),
         };
-        let worker = Worker::spawn(setup).await.map_err(worker_error)?;
-        let listening = join(worker.listening());
-        health.report(ConditionCode::UdpBound, true, format!("bound: {listening}"));
-        configuration::warn_about_buffers(worker.receive_buffers());
+        let mut workers = Workers::spawn(setup).await.map_err(worker_error)?;
+        health.report(ConditionCode::UdpBound, true, format!("bound: {}", join(&listening)));
+        configuration::warn_about_buffers(&receive_buffers);
 
         let chain = Chain::gateway(&config.gateway.name);
         let capacity = WriterConfig { capacity: config.audit.queue as usize };
@@ -96,10 +110,10 @@ impl Gateway {
         let mut clients = ClientSource::new(registry, master);
         let all = clients.all(&config).await.map_err(registry_error)?;
         let reconnect = clients.recently_connected(&config.gateway.name, &all).await;
-        worker.send(Command::Clients(all)).await.map_err(worker_error)?;
-        record_start(&audit.handle(), &worker, &config);
-        worker.send(Command::Start(audit.handle())).await.map_err(worker_error)?;
-        worker.send(Command::Reconnect(reconnect)).await.map_err(worker_error)?;
+        workers.set_clients(all).await.map_err(worker_error)?;
+        record_start(&audit.handle(), &listening, &config);
+        workers.start(&audit.handle()).await.map_err(worker_error)?;
+        workers.reconnect(reconnect).await.map_err(worker_error)?;
         health.report(ConditionCode::RegistryReadable, true, "the registry was read");
         health.report(ConditionCode::ConfigurationInForce, true, "the configuration is in force");
 
@@ -108,15 +122,35 @@ impl Gateway {
             tokio::spawn(serve_probes(admin, health.clone())),
             tokio::spawn(async move { socket.serve(client).await }),
         ];
-        tracing::info!(gateway = config.gateway.name, listen = %listening, policy = config.version, "ready");
+        tracing::info!(
+            gateway = config.gateway.name,
+            listen = %join(&listening),
+            egress = config.gateway.egress.as_str(),
+            workers = count,
+            policy = config.version,
+            "ready"
+        );
         let watch = config_path.map(FileWatch::new);
         let started = Timestamp::now();
-        Ok(Gateway { config, watch, worker, audit, clients, health, status, started, servers })
+        let _kernel = kernel;
+        Ok(Gateway {
+            config,
+            watch,
+            workers,
+            listening,
+            _kernel,
+            audit,
+            clients,
+            health,
+            status,
+            started,
+            servers,
+        })
     }
 
     /// Where clients reach it.
-    pub fn listening(&self) -> &[std::net::SocketAddr] {
-        self.worker.listening()
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
     }
 
     /// Runs until `stop` resolves, then ends in order. `reload` says each time that somebody asks for it.
@@ -132,7 +166,7 @@ impl Gateway {
             self.report_audit();
             tokio::select! {
                 reason = &mut stop => break reason,
-                () = self.worker.ended() => return Err(worker_error(WorkerError::Gone)),
+                () = self.workers.ended() => return Err(worker_error(WorkerError::Gone)),
                 _ = registry.tick() => self.apply_registry().await?,
                 _ = file.tick() => {
                     if self.watch.as_mut().is_some_and(FileWatch::has_changed) {
@@ -156,7 +190,7 @@ impl Gateway {
             Ok(changed) => {
                 self.health.report(ConditionCode::RegistryReadable, true, "the registry was read");
                 if !changed.is_empty() {
-                    self.worker.send(Command::Clients(changed)).await.map_err(worker_error)?;
+                    self.workers.set_clients(changed).await.map_err(worker_error)?;
                 }
             }
             Err(error) => {
@@ -175,9 +209,9 @@ impl Gateway {
             Ok(config) => {
                 configuration::warn_about_restart(&self.config, &config);
                 let identities = self.clients.identities().await.map_err(registry_error)?;
-                let built = configuration::build(&config, &identities);
+                let built = configuration::build(&config, &identities, self.workers.count());
                 tracing::info!(policy = config.version, why, "the configuration is in force");
-                self.worker.send(Command::Configuration(Box::new(built))).await.map_err(worker_error)?;
+                self.workers.configure(built).await.map_err(worker_error)?;
                 let name = self.config.gateway.name.clone();
                 self.config = config;
                 self.config.gateway.name = name;
@@ -206,7 +240,7 @@ impl Gateway {
     /// Cuts everybody off, writes the last records, closes the sockets.
     async fn end(self, reason: &'static str) -> Result<(), CliError> {
         tracing::info!(reason, "stopping");
-        self.worker.stop().await.map_err(worker_error)?;
+        self.workers.stop().await.map_err(worker_error)?;
         let event = Event::GatewayStopped(GatewayStopped { reason: Reason::new(reason) });
         let record = Record::new(now(), event).under_policy(policy_label(&self.config.version));
         self.audit.handle().append(record);
@@ -222,11 +256,9 @@ impl Gateway {
     }
 }
 
-fn record_start(audit: &AuditHandle, worker: &Worker, config: &Config) {
-    let started = GatewayStarted {
-        version: Label::new(env!("CARGO_PKG_VERSION")),
-        listen: worker.listening().to_vec(),
-    };
+fn record_start(audit: &AuditHandle, listening: &[SocketAddr], config: &Config) {
+    let started =
+        GatewayStarted { version: Label::new(env!("CARGO_PKG_VERSION")), listen: listening.to_vec() };
     let record = Record::new(now(), Event::GatewayStarted(started));
     audit.append(record.under_policy(policy_label(&config.version)));
 }
@@ -245,12 +277,7 @@ fn registry_error(error: RegistryError) -> CliError {
 }
 
 fn worker_error(error: WorkerError) -> CliError {
-    match error {
-        WorkerError::Bind(error) => {
-            CliError::user(error).hint("free the port, or set `listen` in the section `[gateway]`")
-        }
-        other => CliError::unexpected(other),
-    }
+    CliError::unexpected(error)
 }
 
 fn every(period: Duration) -> tokio::time::Interval {
@@ -263,6 +290,6 @@ fn now() -> UtcTime {
     UtcTime::from_unix_ms(i64::try_from(unix_now()).unwrap_or(i64::MAX))
 }
 
-fn join(addresses: &[std::net::SocketAddr]) -> String {
+fn join(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -14,7 +14,7 @@ use crate::worker::Report;
 
 impl Gateway {
     pub(super) async fn status(&self) -> Result<Status, CliError> {
-        let report = self.worker.report().await.map_err(worker_error)?;
+        let report = self.workers.report().await.map_err(worker_error)?;
         let now = Timestamp::now();
         let handle = self.audit.handle();
         let health = handle.health();
@@ -27,8 +27,9 @@ impl Gateway {
             started: rfc3339(self.started),
             uptime_seconds: u64::try_from(now.duration_since(self.started).as_secs()).unwrap_or(0),
             policy_version: report.policy.to_string(),
-            egress: "proxy".to_owned(),
-            listen: self.worker.listening().to_vec(),
+            egress: self.config.gateway.egress.as_str().to_owned(),
+            workers: self.workers.count(),
+            listen: self.listening.clone(),
             tunnel_addresses: self.config.gateway.tunnel_addresses(),
             clients: report.clients as u64,
             conditions: self.health.conditions(Instant::now()),

@@ -8,33 +8,48 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use vmsgate_audit::AuditHandle;
-use vmsgate_netio::{RecvBatch, UdpSocket};
+use vmsgate_netio::{Frame, RecvBatch, TunQueue, UdpSocket};
 use vmsgate_pump::Stack;
-use vmsgate_tunnel::event::{ClientInfo, GatewayEvent};
+use vmsgate_tunnel::counters::Drop;
+use vmsgate_tunnel::event::{ClientInfo, FlowInfo, GatewayEvent};
 use vmsgate_tunnel::flow::{CloseReason, FlowId};
-use vmsgate_tunnel::gateway::GatewayState;
+use vmsgate_tunnel::gateway::shard::Shard;
+use vmsgate_tunnel::gateway::{GatewayState, room_for};
 use vmsgate_tunnel::netstack::NetStack;
 use vmsgate_tunnel::noise::{Identity, OVERHEAD};
 use vmsgate_tunnel::packet::Packet;
 use vmsgate_tunnel::peer::Access;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, LanSource};
+use super::handover::{Couriers, Misdirected, Parcel};
 use super::outlets::Outlets;
-use super::{Command, Report, SharedCore, WorkerSetup, unix_now};
+use super::{Command, CoreSetup, Report, SharedCore, unix_now};
+use crate::forward::Forward;
 use crate::forward::proxy::Proxy;
+use crate::forward::tun::{Arrived, Lan};
 use crate::health::{ConditionCode, Health};
 
 /// Packets taken from the stack before the sockets are served again.
 const TRANSMIT_BATCH: usize = 64;
+/// Packets or trains taken from the kernel before the sockets are served again.
+const LAN_BATCH: usize = 32;
+/// The most packets in a train: 64 KiB in segments of 536 bytes, the smallest that TCP must accept (RFC 9293).
+const LAN_TRAIN: usize = 128;
 /// How often counters of open sessions and flows are noted for the case of a crash, and the wall clock is read again.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 
 pub struct Core {
     state: GatewayState,
     outlets: Outlets,
+    /// Flows that end here: with egress `tun` only those of the control services.
     proxy: Proxy,
+    /// Egress `tun`.
+    lan: Option<Lan>,
+    masquerade: bool,
+    couriers: Couriers,
     evidence: Option<Evidence>,
     health: Health,
+    worker: u8,
     mtu: usize,
     /// One inner packet with room for padding.
     staging: Vec<u8>,
@@ -44,23 +59,42 @@ pub struct Core {
     next_note: Instant,
 }
 
+/// What the reader of the TUN queue waits for next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    Packet,
+    /// In the queues towards the internet.
+    Room,
+    /// Nothing: there may be more, but others get their turn.
+    Yield,
+}
+
 impl Core {
-    pub fn new(setup: WorkerSetup, sockets: Vec<Rc<UdpSocket>>, rearm: Rc<Notify>) -> SharedCore {
+    pub fn new(
+        setup: CoreSetup,
+        sockets: Vec<Rc<UdpSocket>>,
+        lan: Option<Lan>,
+        rearm: Rc<Notify>,
+    ) -> SharedCore {
         let now = Instant::now();
         let mut rng = fastrand::Rng::new();
         let super::Configuration { settings, proxy, control } = setup.configuration;
-        let mut state = GatewayState::new(settings, now, unix_now(), rng.u64(..));
+        let shard = Shard::new(setup.worker, setup.workers);
+        let mut state = GatewayState::new(settings, shard, now, unix_now(), rng.u64(..));
         state.set_identities(setup.identities.into_iter().map(Identity::new).collect());
         let stack = Stack::new(NetStack::new(setup.stack, rng.u64(..), now));
-        let mtu = usize::from(setup.stack.mtu);
         Rc::new_cyclic(|shared| {
             RefCell::new(Core {
                 state,
                 outlets: Outlets::new(sockets),
                 proxy: Proxy::new(proxy, control, stack, shared.clone()),
+                lan,
+                masquerade: setup.masquerade,
+                couriers: setup.couriers,
                 evidence: None,
                 health: setup.health,
-                mtu,
+                worker: setup.worker,
+                mtu: usize::from(setup.stack.mtu),
                 staging: vec![0; usize::from(u16::MAX)],
                 armed: now,
                 rearm,
@@ -81,6 +115,10 @@ impl Core {
         self.outlets.blocked(at)
     }
 
+    pub fn lan_queue(&self) -> Option<Rc<TunQueue>> {
+        self.lan.as_ref().map(Lan::queue)
+    }
+
     pub fn stack(&self) -> Stack {
         self.proxy.stack().clone()
     }
@@ -88,9 +126,79 @@ impl Core {
     /// Takes what one socket received.
     pub fn handle_batch(&mut self, batch: &RecvBatch, now: Instant) {
         for datagram in batch.datagrams() {
-            let Core { state, outlets, proxy, .. } = self;
-            state.handle_datagram(datagram.from, datagram.bytes, now, outlets, proxy);
+            self.take_datagram(datagram.from, datagram.bytes, now);
         }
+        let dropped = self.couriers.send_off();
+        (0..dropped).for_each(|_| self.state.count(Drop::HandoverFull));
+        self.finish_batch(now);
+    }
+
+    /// Takes what another worker handed over.
+    pub fn handle_parcel(&mut self, parcel: Parcel, now: Instant) {
+        match parcel {
+            Parcel::Datagrams(datagrams) => {
+                for Misdirected { from, initiator, bytes } in datagrams {
+                    match initiator {
+                        Some(sender) => {
+                            self.state.handle_initiator(sender, from, &bytes, now, &mut self.outlets);
+                        }
+                        None => self.take_datagram(from, &bytes, now),
+                    }
+                }
+            }
+            Parcel::Lan(mut frame) => self.take_frame(&mut frame, now),
+        }
+        self.finish_batch(now);
+    }
+
+    /// Takes what the kernel brings from the recording network, a bounded part of it. Answers what to wait for.
+    pub fn handle_lan(&mut self, frame: &mut Frame, now: Instant) -> io::Result<Next> {
+        let mut next = Next::Yield;
+        for _ in 0..LAN_BATCH {
+            if !self.outlets.have_room(LAN_TRAIN, self.mtu + OVERHEAD) {
+                next = Next::Room;
+                break;
+            }
+            let Some(lan) = &self.lan else { break };
+            if !lan.read(frame)? {
+                next = Next::Packet;
+                break;
+            }
+            self.take_frame(frame, now);
+            self.outlets.flush_long();
+        }
+        self.finish_batch(now);
+        Ok(next)
+    }
+
+    fn take_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+        let Core { state, outlets, proxy, lan, staging, couriers, .. } = self;
+        let needed = room_for(datagram);
+        let mut forward = Forward::new(proxy, lan.is_some());
+        let room = match lan {
+            Some(lan) => lan.room(needed),
+            None => staging.get_mut(..needed),
+        };
+        let Some(room) = room else { return state.count(Drop::EgressFull) };
+        let handover = state.handle_datagram(from, datagram, room, now, outlets, &mut forward);
+        if let Some(handover) = handover {
+            couriers.collect(handover, from, datagram);
+        }
+        if let (Some((flow, len)), Some(lan)) = (forward.for_kernel(), lan) {
+            lan.push(flow, len);
+        }
+    }
+
+    fn take_frame(&mut self, frame: &mut Frame, now: Instant) {
+        let owner = self.state.handle_lan(&mut Arrived(frame), now, &mut self.outlets);
+        if let Some(owner) = owner
+            && !self.couriers.send_frame(owner, std::mem::take(frame))
+        {
+            self.state.count(Drop::HandoverFull);
+        }
+    }
+
+    fn finish_batch(&mut self, now: Instant) {
         self.turn(now);
         if self.next_due() < self.armed {
             self.rearm.notify_one();
@@ -99,7 +207,7 @@ impl Core {
 
     /// Runs what is due, sends what is ready.
     pub fn turn(&mut self, now: Instant) {
-        self.health.beat(now);
+        self.health.beat(self.worker, now);
         if let Some(evidence) = &self.evidence {
             self.state.set_accepting(evidence.accepting());
         }
@@ -114,7 +222,14 @@ impl Core {
             }
         }
         self.transmit(now);
-        self.drain_events(now);
+        self.drain_events();
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        if let Some(lan) = &mut self.lan {
+            lan.write();
+        }
         self.outlets.flush();
     }
 
@@ -142,14 +257,15 @@ impl Core {
             }
             Command::Configuration(configuration) => {
                 let super::Configuration { settings, proxy, control } = *configuration;
-                self.drain_events(now);
+                self.drain_events();
                 self.state.set_settings(settings, now, &mut self.outlets);
                 self.proxy.configure(proxy, control);
-                let cut = self.drain_events(now);
+                let cut = self.drain_events();
                 if let Some(evidence) = &mut self.evidence {
                     evidence.configuration_changed(self.state.policy().version(), cut);
                 }
             }
+            Command::Directory(directory) => self.state.set_directory(directory),
             Command::Reconnect(clients) => {
                 for (client, at) in clients {
                     self.state.reconnect(client, at, now, &mut self.outlets);
@@ -165,8 +281,8 @@ impl Core {
 
     pub fn stop(&mut self, now: Instant) {
         self.state.shut_down(now, &mut self.outlets);
-        self.drain_events(now);
-        self.outlets.flush();
+        self.drain_events();
+        self.flush();
     }
 
     // What the flows' tasks call.
@@ -245,23 +361,37 @@ impl Core {
     }
 
     /// Turns events into evidence and ends what the egress still carries. Answers how many flows policy cut.
-    fn drain_events(&mut self, now: Instant) -> u64 {
+    fn drain_events(&mut self) -> u64 {
         let mut cut = 0;
         while let Some(event) = self.state.poll_event() {
-            if let GatewayEvent::FlowClosed { flow, reason, .. } = &event {
-                self.proxy.flow_closed(flow.id, *reason);
-                cut += u64::from(*reason == CloseReason::Policy);
+            let mut lan_source = LanSource::Dialling;
+            match &event {
+                GatewayEvent::FlowOpened { flow, .. } => lan_source = self.lan_source(flow),
+                GatewayEvent::FlowClosed { flow, reason, reset_at, .. } => {
+                    self.proxy.flow_closed(flow.id, *reason);
+                    cut += u64::from(*reason == CloseReason::Policy);
+                    if let (Some(lan), Some(sequence)) = (&mut self.lan, reset_at)
+                        && !flow.allowed.control
+                    {
+                        lan.reset(flow.id, flow.tuple.source, flow.tuple.destination, *sequence);
+                    }
+                }
+                _ => {}
             }
             if let Some(evidence) = &mut self.evidence {
-                let lan_source = match &event {
-                    GatewayEvent::FlowOpened { flow, .. } => self.proxy.lan_source(flow.id),
-                    _ => None,
-                };
                 evidence.record(event, lan_source);
             }
         }
-        let _ = now;
         cut
+    }
+
+    /// Where a flow that was just opened leaves from.
+    fn lan_source(&self, flow: &FlowInfo) -> LanSource {
+        match (&self.lan, self.masquerade) {
+            (Some(_), false) => LanSource::Known(flow.tuple.source),
+            (Some(_), true) => LanSource::Hidden,
+            (None, _) => self.proxy.lan_source(flow.id).map_or(LanSource::Dialling, LanSource::Known),
+        }
     }
 
     fn next_due(&self) -> Instant {

@@ -32,6 +32,16 @@ pub struct Evidence {
     lan_sources: HashMap<FlowId, SocketAddr>,
 }
 
+/// Where a flow leaves from, on the recording network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LanSource {
+    /// Not known until the server has answered.
+    Dialling,
+    Known(SocketAddr),
+    /// The kernel masquerades and does not tell.
+    Hidden,
+}
+
 impl Evidence {
     pub fn new(audit: AuditHandle, policy: &str) -> Self {
         Evidence { audit, policy: policy_label(policy), pending: HashMap::new(), lan_sources: HashMap::new() }
@@ -42,8 +52,8 @@ impl Evidence {
         self.audit.accepting()
     }
 
-    /// `lan_source`: of a flow that was opened without a dial.
-    pub fn record(&mut self, event: GatewayEvent, lan_source: Option<SocketAddr>) {
+    /// `lan_source`: of a flow that was opened.
+    pub fn record(&mut self, event: GatewayEvent, lan_source: LanSource) {
         match event {
             GatewayEvent::SessionOpened { session, at } => {
                 self.put(at, Event::SessionOpened(SessionOpened { session: subject(&session) }));
@@ -68,11 +78,13 @@ impl Evidence {
             GatewayEvent::FlowOpened { flow, at } => {
                 let id = flow.id;
                 self.pending.insert(id, (flow, at));
-                if lan_source.is_some() {
-                    self.flow_connected(id, lan_source);
+                match lan_source {
+                    LanSource::Dialling => {}
+                    LanSource::Known(address) => self.flow_connected(id, Some(address)),
+                    LanSource::Hidden => self.flow_connected(id, None),
                 }
             }
-            GatewayEvent::FlowClosed { flow, reason, traffic: moved, opened, at } => {
+            GatewayEvent::FlowClosed { flow, reason, traffic: moved, opened, at, .. } => {
                 self.flow_connected(flow.id, None);
                 let lan_source = self.lan_sources.remove(&flow.id);
                 let closed = FlowClosed {

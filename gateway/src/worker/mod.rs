@@ -1,12 +1,15 @@
-//! The packet loop: one thread that owns its clients, its sockets and its state, and shares nothing.
+//! The packet loop: threads that each own their clients, their sockets and their state, and share nothing.
 //!
-//! The thread runs a tokio runtime of its own. Everything in it shares one [`Core`] through `Rc<RefCell>`, never
-//! across an `await`: receivers hand it batches, the turner its timers, flows their results. Other threads only send
-//! [`Command`]s.
+//! A worker's thread runs a tokio runtime of its own. Everything in it shares one [`Core`] through `Rc<RefCell>`, never
+//! across an `await`: receivers hand it batches, the turner its timers, flows their results. The supervisor only sends
+//! [`Command`]s, by way of [`Workers`]; workers hand each other what landed in the wrong place ([`handover`]).
 
 mod core;
 mod evidence;
+mod handover;
 mod outlets;
+mod pool;
+mod steering;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -18,45 +21,63 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 use uuid::Uuid;
 use vmsgate_audit::{AuditHandle, Label};
-use vmsgate_netio::{BindError, RecvBatch, UdpSocket};
+use vmsgate_netio::{BindError, BoundSocket, Frame, RecvBatch, TunQueue, TunQueueFd, UdpSocket};
 use vmsgate_tunnel::denials::RefusalTotals;
 use vmsgate_tunnel::event::UnixMillis;
 use vmsgate_tunnel::gateway::Settings;
+use vmsgate_tunnel::gateway::shard::Directory;
 use vmsgate_tunnel::netstack::StackConfig;
 use vmsgate_tunnel::peer::{ClientConfig, SessionStatus};
 use x25519_dalek::StaticSecret;
 
 pub use self::core::Core;
+use self::core::Next;
+use self::handover::{Couriers, Parcel};
+pub use self::pool::{Workers, WorkersSetup};
+pub use self::steering::program as steering;
 use crate::control::ControlState;
 use crate::forward::proxy::ProxySettings;
+use crate::forward::tun::Lan;
 use crate::health::Health;
 
 /// The state that everything on the worker's thread works on.
 pub type SharedCore = Rc<RefCell<Core>>;
 
 /// What a worker is made of.
-pub struct WorkerSetup {
-    pub listen: Vec<SocketAddr>,
-    pub stack: StackConfig,
-    pub configuration: Configuration,
-    pub identities: Vec<StaticSecret>,
-    pub health: Health,
+struct WorkerSetup {
+    sockets: Vec<BoundSocket>,
+    /// Egress `tun`.
+    queue: Option<TunQueueFd>,
+    parcels: mpsc::Receiver<Parcel>,
+    core: CoreSetup,
+}
+
+pub struct CoreSetup {
+    worker: u8,
+    workers: u8,
+    masquerade: bool,
+    couriers: Couriers,
+    stack: StackConfig,
+    configuration: Configuration,
+    identities: Vec<StaticSecret>,
+    health: Health,
 }
 
 /// What a new configuration changes while the worker runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Configuration {
     pub settings: Settings,
     pub proxy: ProxySettings,
     pub control: Arc<ControlState>,
 }
 
-/// A request to the worker, from another thread.
+/// A request to a worker, from the supervisor.
 #[derive(Debug)]
 pub enum Command {
     /// Evidence begins: until it comes, no datagram is read.
     Start(AuditHandle),
     Clients(Vec<ClientConfig>),
+    Directory(Arc<Directory>),
     Configuration(Box<Configuration>),
     /// Clients that were connected before a restart, and where.
     Reconnect(Vec<(Uuid, SocketAddr)>),
@@ -65,7 +86,7 @@ pub enum Command {
     Stop(oneshot::Sender<()>),
 }
 
-/// What the worker says about itself.
+/// What a worker says about itself; added up, what all of them do.
 #[derive(Debug)]
 pub struct Report {
     pub policy: Arc<str>,
@@ -79,11 +100,8 @@ pub struct Report {
 
 /// A running worker.
 #[derive(Debug)]
-pub struct Worker {
+struct Worker {
     commands: mpsc::Sender<Command>,
-    listening: Vec<SocketAddr>,
-    /// Kernel receive buffers, as granted.
-    receive_buffers: Vec<usize>,
 }
 
 /// Why a worker did not start, or is not there any more.
@@ -91,84 +109,84 @@ pub struct Worker {
 pub enum WorkerError {
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error("cannot start the worker's thread")]
+    #[error("cannot start a worker's thread")]
     Thread(#[source] std::io::Error),
+    #[error("cannot use the TUN interface")]
+    Queue(#[source] std::io::Error),
     #[error("the packet loop has ended unexpectedly")]
     Gone,
 }
 
 impl Worker {
-    /// Binds the sockets and starts the thread. Nothing is received before [`Command::Start`].
-    pub async fn spawn(setup: WorkerSetup) -> Result<Worker, WorkerError> {
+    /// Starts the thread. Nothing is received before [`Command::Start`].
+    async fn spawn(setup: WorkerSetup) -> Result<Worker, WorkerError> {
         let (commands, requests) = mpsc::channel(64);
         let (ready, started) = oneshot::channel();
+        let name = format!("worker-{}", setup.core.worker);
         let body = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 // Whoever waits for the start may be gone; then nobody needs the error.
-                Err(error) => return drop(ready.send(Err(WorkerError::Thread(error)))),
+                Err(error) => return std::mem::drop(ready.send(Err(WorkerError::Thread(error)))),
             };
             LocalSet::new().block_on(&runtime, run(setup, requests, ready));
         };
-        std::thread::Builder::new().name("worker-0".into()).spawn(body).map_err(WorkerError::Thread)?;
-        let (listening, receive_buffers) = started.await.map_err(|_| WorkerError::Gone)??;
-        Ok(Worker { commands, listening, receive_buffers })
+        std::thread::Builder::new().name(name).spawn(body).map_err(WorkerError::Thread)?;
+        started.await.map_err(|_| WorkerError::Gone)??;
+        Ok(Worker { commands })
     }
 
-    pub fn listening(&self) -> &[SocketAddr] {
-        &self.listening
-    }
-
-    pub fn receive_buffers(&self) -> &[usize] {
-        &self.receive_buffers
-    }
-
-    /// Resolves when the packet loop is no more.
-    pub async fn ended(&self) {
-        self.commands.closed().await;
-    }
-
-    pub async fn send(&self, command: Command) -> Result<(), WorkerError> {
+    async fn send(&self, command: Command) -> Result<(), WorkerError> {
         self.commands.send(command).await.map_err(|_| WorkerError::Gone)
     }
 
-    pub async fn report(&self) -> Result<Report, WorkerError> {
+    async fn report(&self) -> Result<Report, WorkerError> {
         let (reply, report) = oneshot::channel();
         self.send(Command::Report(reply)).await?;
         report.await.map_err(|_| WorkerError::Gone)
     }
 
-    pub async fn stop(&self) -> Result<(), WorkerError> {
+    async fn stop(&self) -> Result<(), WorkerError> {
         let (reply, stopped) = oneshot::channel();
         self.send(Command::Stop(reply)).await?;
         stopped.await.map_err(|_| WorkerError::Gone)
     }
 }
 
-type Started = Result<(Vec<SocketAddr>, Vec<usize>), WorkerError>;
-
-async fn run(setup: WorkerSetup, mut requests: mpsc::Receiver<Command>, ready: oneshot::Sender<Started>) {
-    let sockets: Result<Vec<UdpSocket>, BindError> =
-        setup.listen.iter().map(|address| UdpSocket::bind(*address)).collect();
-    let sockets: Vec<Rc<UdpSocket>> = match sockets {
-        Ok(sockets) => sockets.into_iter().map(Rc::new).collect(),
-        Err(error) => return drop(ready.send(Err(error.into()))),
+async fn run(
+    setup: WorkerSetup,
+    mut requests: mpsc::Receiver<Command>,
+    ready: oneshot::Sender<Result<(), WorkerError>>,
+) {
+    let WorkerSetup { sockets, queue, parcels, core: setup } = setup;
+    let sockets = sockets.into_iter().map(|socket| UdpSocket::adopt(socket).map(Rc::new));
+    let sockets: Vec<Rc<UdpSocket>> = match sockets.collect::<Result<_, BindError>>() {
+        Ok(sockets) => sockets,
+        Err(error) => return std::mem::drop(ready.send(Err(error.into()))),
     };
-    let listening = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-    let buffers = sockets.iter().filter_map(|socket| socket.receive_buffer_bytes().ok()).collect();
-    let rearm = Rc::new(Notify::new());
-    let core = Core::new(setup, sockets.clone(), rearm.clone());
-    if ready.send(Ok((listening, buffers))).is_err() {
+    let lan = match queue.map(TunQueueFd::into_async).transpose() {
+        Ok(queue) => queue.map(Lan::new),
+        Err(error) => return std::mem::drop(ready.send(Err(WorkerError::Queue(error)))),
+    };
+    let (count, rearm) = (sockets.len(), Rc::new(Notify::new()));
+    let core = Core::new(setup, sockets, lan, rearm.clone());
+    if ready.send(Ok(())).is_err() {
         return;
     }
     let Some(audit) = wait_for_start(&core, &mut requests).await else { return };
     core.borrow_mut().start(audit);
     let mut loops = JoinSet::new();
-    for at in 0..sockets.len() {
+    let room = Rc::new(Notify::new());
+    for at in 0..count {
         loops.spawn_local(receive(core.clone(), at));
-        loops.spawn_local(flush(core.clone(), at));
+        loops.spawn_local(flush(core.clone(), at, room.clone()));
     }
     loops.spawn_local(turn(core.clone(), rearm));
+    loops.spawn_local(take_parcels(core.clone(), parcels));
+    let queue = core.borrow().lan_queue();
+    if let Some(queue) = queue {
+        loops.spawn_local(receive_lan(core.clone(), queue, room));
+    }
     loop {
         let command = tokio::select! {
             Some(command) = requests.recv() => command,
@@ -218,8 +236,45 @@ async fn receive(core: SharedCore, at: usize) {
     }
 }
 
+/// Reads packets from the kernel.
+async fn receive_lan(core: SharedCore, queue: Rc<TunQueue>, room: Rc<Notify>) {
+    let mut frame = Frame::new();
+    let mut next = Next::Packet;
+    loop {
+        let failed = match next {
+            Next::Packet => queue.readable().await.err(),
+            Next::Room => {
+                room.notified().await;
+                None
+            }
+            Next::Yield => {
+                tokio::task::yield_now().await;
+                None
+            }
+        };
+        let result = match failed {
+            Some(error) => Err(error),
+            None => core.borrow_mut().handle_lan(&mut frame, Instant::now()),
+        };
+        match result {
+            Ok(wait) => next = wait,
+            Err(error) => {
+                tracing::error!(%error, "the TUN interface is gone");
+                return;
+            }
+        }
+    }
+}
+
+/// Takes what other workers hand over. Ends only with them.
+async fn take_parcels(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
+    while let Some(parcel) = parcels.recv().await {
+        core.borrow_mut().handle_parcel(parcel, Instant::now());
+    }
+}
+
 /// Sends what one socket did not take at once.
-async fn flush(core: SharedCore, at: usize) {
+async fn flush(core: SharedCore, at: usize, room: Rc<Notify>) {
     let (socket, blocked) = (core.borrow().socket(at), core.borrow().blocked(at));
     loop {
         blocked.notified().await;
@@ -231,6 +286,7 @@ async fn flush(core: SharedCore, at: usize) {
         }
         // What waited for room in the queue goes on.
         core.borrow_mut().turn(Instant::now());
+        room.notify_one();
     }
 }
 

@@ -7,6 +7,9 @@ use tokio::sync::Notify;
 use vmsgate_netio::{SendQueue, UdpSocket};
 use vmsgate_tunnel::sink::DatagramSink;
 
+/// A train of the largest size, less one packet.
+const LONG: usize = 48 << 10;
+
 /// One queue per socket; a datagram leaves by the first socket of its destination's family.
 pub struct Outlets {
     outlets: Vec<Outlet>,
@@ -50,6 +53,13 @@ impl Outlets {
     /// Whether every queue has room for another `datagrams` of `len` bytes.
     pub fn have_room(&self, datagrams: usize, len: usize) -> bool {
         self.outlets.iter().all(|outlet| outlet.queue.has_room(datagrams, len))
+    }
+
+    /// Sends now what has grown to a full train, while it is still in the processor's cache.
+    pub fn flush_long(&mut self) {
+        if self.outlets.iter().any(|outlet| outlet.queue.queued_bytes() >= LONG) {
+            self.flush();
+        }
     }
 
     /// Sends what the sockets take now and leaves the rest to their flushers.

@@ -18,6 +18,7 @@ fn report(ready: bool) -> serde_json::Value {
         "uptime_seconds": 3723,
         "policy_version": "0123456789abcdef",
         "egress": "proxy",
+        "workers": 2,
         "listen": ["0.0.0.0:51820"],
         "tunnel_addresses": ["10.99.0.1"],
         "clients": 12,

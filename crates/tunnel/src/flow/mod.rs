@@ -70,6 +70,13 @@ impl Volume {
 }
 
 impl Traffic {
+    pub fn add(&mut self, other: Traffic) {
+        self.packets_up += other.packets_up;
+        self.bytes_up += other.bytes_up;
+        self.packets_down += other.packets_down;
+        self.bytes_down += other.bytes_down;
+    }
+
     pub fn count(&mut self, direction: Direction, Volume { packets, bytes }: Volume) {
         match direction {
             Direction::Up => {
@@ -385,6 +392,11 @@ impl Flow {
     /// The sequence number for a RST that the client will believe; none outside TCP and before its handshake.
     pub fn reset_sequence(&self) -> Option<u32> {
         self.tcp.client_expects()
+    }
+
+    /// The same for a RST to the server.
+    pub fn server_reset_sequence(&self) -> Option<u32> {
+        self.tcp.server_expects()
     }
 
     /// Since when no packet passed, to within a second.

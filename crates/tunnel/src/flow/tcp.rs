@@ -19,6 +19,8 @@ pub(super) struct TcpState {
     reset: bool,
     /// What the client expects next from the server: the only sequence number at which it accepts a RST (RFC 5961).
     client_expects: Option<u32>,
+    /// The same for the server.
+    server_expects: Option<u32>,
 }
 
 impl TcpState {
@@ -34,8 +36,11 @@ impl TcpState {
             Direction::Down => (&mut self.down, &mut self.up),
         };
         self.reset |= flags.rst;
-        if direction == Direction::Up && flags.ack {
-            self.client_expects = Some(acknowledgement);
+        if flags.ack {
+            match direction {
+                Direction::Up => self.client_expects = Some(acknowledgement),
+                Direction::Down => self.server_expects = Some(acknowledgement),
+            }
         }
         sender.syn |= flags.syn;
         if flags.fin {
@@ -50,6 +55,10 @@ impl TcpState {
 
     pub(super) fn client_expects(&self) -> Option<u32> {
         self.client_expects
+    }
+
+    pub(super) fn server_expects(&self) -> Option<u32> {
+        self.server_expects
     }
 
     pub(super) fn is_established(&self) -> bool {

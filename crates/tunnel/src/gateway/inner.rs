@@ -234,8 +234,10 @@ impl GatewayState {
 
     pub(super) fn report_closed(&mut self, flow: Flow, reason: CloseReason, now: Instant) {
         let (at, opened, traffic) = (self.unix(now), self.unix_of_past(flow.opened, now), flow.traffic);
+        let told = matches!(reason, CloseReason::Finished | CloseReason::Reset);
+        let reset_at = flow.server_reset_sequence().filter(|_| !told);
         if let Some(flow) = self.flow_info(&flow) {
-            self.events.push_back(GatewayEvent::FlowClosed { flow, reason, traffic, opened, at });
+            self.events.push_back(GatewayEvent::FlowClosed { flow, reason, reset_at, traffic, opened, at });
         }
     }
 

@@ -29,8 +29,8 @@ pub struct Shard {
     directory: Arc<Directory>,
 }
 
-/// Every client's owner. Immutable: a changed registry makes a new one.
-#[derive(Debug, Default)]
+/// Every client's owner.
+#[derive(Debug, Clone, Default)]
 pub struct Directory {
     by_key: HashMap<[u8; 32], u8, FixedState>,
     by_address: HashMap<IpAddr, u8, FixedState>,
@@ -97,15 +97,8 @@ impl Shard {
 }
 
 impl Directory {
-    pub fn new<'a>(clients: impl Iterator<Item = &'a ClientConfig>, workers: u8) -> Directory {
-        let mut directory = Directory::default();
-        for client in clients {
-            directory.add(client, owner(client.info.id, workers));
-        }
-        directory
-    }
-
-    pub(super) fn add(&mut self, client: &ClientConfig, owner: u8) {
+    /// Adds a client, or what is new about it.
+    pub fn add(&mut self, client: &ClientConfig, owner: u8) {
         self.by_key.extend(client.keys.iter().map(|key| (key.public.to_bytes(), owner)));
         self.by_address.extend(client.info.addresses.iter().map(|address| (*address, owner)));
     }

@@ -122,6 +122,11 @@ impl Proxy {
         (&self.stack, &self.by_connection)
     }
 
+    /// Whether an address is the gateway's own inside the tunnel.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.settings.gateway.contains(&address)
+    }
+
     /// The gateway's address on the recording network for a flow that needs no dial.
     pub fn lan_source(&self, flow: FlowId) -> Option<SocketAddr> {
         match self.flows.get(&flow)? {
@@ -155,7 +160,7 @@ impl Proxy {
 
     fn begin(&mut self, flow: FlowId, client: u32, packet: &Packet<'_>, now: Instant) {
         let Some(core) = self.core.upgrade() else { return };
-        let own = self.settings.gateway.contains(&packet.destination);
+        let own = self.is_own(packet.destination);
         let far = match packet.transport {
             Transport::Tcp { .. } if own => return control::accept(self, core, flow, client, packet, now),
             Transport::Tcp { .. } => tcp::dial(self, core, flow, client, packet),

@@ -35,7 +35,7 @@ impl PacketTrain for Train {
 }
 
 impl World {
-    fn from_lan(&mut self, packets: Vec<Vec<u8>>) {
+    fn arrives(&mut self, packets: Vec<Vec<u8>>) {
         let mut out = DatagramQueue::default();
         assert_eq!(self.gateway.handle_lan(&mut Train::of(packets), self.now, &mut out), None);
         self.carry_down(out);
@@ -49,7 +49,7 @@ fn a_train_of_an_open_flow_reaches_the_client_packet_by_packet_and_is_counted() 
     world.connect(0);
     world.send(0, &udp(ALICE, SERVER, b"question"));
     let answers: Vec<Vec<u8>> = (0..5u8).map(|n| udp(SERVER, ALICE, &[n; 100])).collect();
-    world.from_lan(answers.clone());
+    world.arrives(answers.clone());
     assert_eq!(world.received[0], answers);
     let traffic = world.gateway.flows().iter().next().unwrap().traffic;
     assert_eq!(traffic.packets_down, 5);
@@ -61,10 +61,10 @@ fn a_train_of_an_open_flow_reaches_the_client_packet_by_packet_and_is_counted() 
 fn the_recording_network_opens_no_flow() {
     let mut world = World::new();
     world.connect(0);
-    world.from_lan(vec![tcp(SERVER, ALICE, SYN, 1, 0)]);
-    world.from_lan(vec![udp(SERVER, ALICE, b"hello")]);
-    world.from_lan(vec![udp(SERVER, "10.99.0.77:1", b"nobody")]);
-    world.from_lan(vec![vec![0x45; 19]]);
+    world.arrives(vec![tcp(SERVER, ALICE, SYN, 1, 0)]);
+    world.arrives(vec![udp(SERVER, ALICE, b"hello")]);
+    world.arrives(vec![udp(SERVER, "10.99.0.77:1", b"nobody")]);
+    world.arrives(vec![vec![0x45; 19]]);
     assert!(world.received[0].is_empty());
     assert_eq!(world.gateway.counters().dropped(Drop::NoFlow), 3);
     assert_eq!(world.gateway.counters().dropped(Drop::BadLength), 1);
@@ -82,8 +82,8 @@ fn a_router_may_say_that_a_packet_is_too_big_but_only_about_a_live_flow() {
         error.truncate(length.unwrap());
         error
     };
-    world.from_lan(vec![about(&request)]);
-    world.from_lan(vec![about(&udp(ALICE, "192.168.10.10:444", b"another"))]);
+    world.arrives(vec![about(&request)]);
+    world.arrives(vec![about(&udp(ALICE, "192.168.10.10:444", b"another"))]);
     assert_eq!(world.received[0], [about(&request)]);
 }
 
@@ -93,7 +93,7 @@ fn a_syn_is_clamped_both_ways() {
     world.connect(0);
     world.send(0, &syn(ALICE, SERVER, SYN, 1460));
     assert_eq!(mss(&world.egress.0[0].1), 1380);
-    world.from_lan(vec![syn(SERVER, ALICE, SYN | ACK, 8960)]);
+    world.arrives(vec![syn(SERVER, ALICE, SYN | ACK, 8960)]);
     assert_eq!(mss(&world.received[0][0]), 1380);
     assert!(Packet::parse(&world.received[0][0]).is_ok());
 }

@@ -1,0 +1,159 @@
+//! All workers, as the supervisor sees them: each command goes to whom it is about, and the reports become one.
+
+use std::net::SocketAddr;
+
+use tokio::task::JoinSet;
+use uuid::Uuid;
+use vmsgate_audit::AuditHandle;
+use vmsgate_netio::{BoundSocket, TunQueueFd};
+use vmsgate_tunnel::gateway::shard::{Directory, owner};
+use vmsgate_tunnel::netstack::StackConfig;
+use vmsgate_tunnel::peer::ClientConfig;
+use x25519_dalek::StaticSecret;
+
+use super::handover::couriers;
+use super::{Command, Configuration, CoreSetup, Report, Worker, WorkerError, WorkerSetup};
+use crate::health::Health;
+
+/// What the workers are made of.
+pub struct WorkersSetup {
+    /// One group per address; one socket of each for every worker.
+    pub sockets: Vec<Vec<BoundSocket>>,
+    /// Egress `tun`: one for every worker.
+    pub queues: Vec<TunQueueFd>,
+    pub masquerade: bool,
+    pub workers: u8,
+    /// Of each worker.
+    pub stack: StackConfig,
+    pub configuration: Configuration,
+    pub identities: Vec<StaticSecret>,
+    pub health: Health,
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Worker>,
+    /// Whose each client is; keys and addresses that are no more lead to their last owner, who refuses them.
+    directory: Directory,
+}
+
+impl Workers {
+    /// Starts the threads. Nothing is received before [`Workers::start`].
+    pub async fn spawn(setup: WorkersSetup) -> Result<Workers, WorkerError> {
+        let mut groups: Vec<_> = setup.sockets.into_iter().map(Vec::into_iter).collect();
+        let mut queues = setup.queues.into_iter();
+        let (parcels, couriers) = couriers(setup.workers);
+        let mut workers = Vec::new();
+        for (worker, parcels) in (0..setup.workers).zip(parcels) {
+            let core = CoreSetup {
+                worker,
+                workers: setup.workers,
+                masquerade: setup.masquerade,
+                couriers: couriers(),
+                stack: setup.stack,
+                configuration: setup.configuration.clone(),
+                identities: setup.identities.clone(),
+                health: setup.health.clone(),
+            };
+            let sockets = groups.iter_mut().filter_map(Iterator::next).collect();
+            workers.push(Worker::spawn(WorkerSetup { sockets, queue: queues.next(), parcels, core }).await?);
+        }
+        Ok(Workers { workers, directory: Directory::default() })
+    }
+
+    /// Evidence begins, and with it the work.
+    pub async fn start(&self, audit: &AuditHandle) -> Result<(), WorkerError> {
+        for worker in &self.workers {
+            worker.send(Command::Start(audit.clone())).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn set_clients(&mut self, clients: Vec<ClientConfig>) -> Result<(), WorkerError> {
+        let count = self.count();
+        if count == 1 {
+            return self.send_to(0, Command::Clients(clients)).await;
+        }
+        let mut shares: Vec<Vec<ClientConfig>> = self.workers.iter().map(|_| Vec::new()).collect();
+        for client in clients {
+            let owner = owner(client.info.id, count);
+            self.directory.add(&client, owner);
+            if let Some(share) = shares.get_mut(usize::from(owner)) {
+                share.push(client);
+            }
+        }
+        for (worker, share) in self.workers.iter().zip(shares).filter(|(_, share)| !share.is_empty()) {
+            worker.send(Command::Clients(share)).await?;
+        }
+        let directory = std::sync::Arc::new(self.directory.clone());
+        for worker in &self.workers {
+            worker.send(Command::Directory(directory.clone())).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn configure(&self, configuration: Configuration) -> Result<(), WorkerError> {
+        for worker in &self.workers {
+            worker.send(Command::Configuration(Box::new(configuration.clone()))).await?;
+        }
+        Ok(())
+    }
+
+    /// Calls clients that were connected before a restart, where they were then.
+    pub async fn reconnect(&self, clients: Vec<(Uuid, SocketAddr)>) -> Result<(), WorkerError> {
+        for worker in 0..self.count() {
+            let own = clients.iter().filter(|(client, _)| owner(*client, self.count()) == worker);
+            self.send_to(worker, Command::Reconnect(own.copied().collect())).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn report(&self) -> Result<Report, WorkerError> {
+        let mut whole: Option<Report> = None;
+        for worker in &self.workers {
+            let part = worker.report().await?;
+            match &mut whole {
+                Some(whole) => whole.add(part),
+                None => whole = Some(part),
+            }
+        }
+        whole.ok_or(WorkerError::Gone)
+    }
+
+    /// Resolves when a packet loop is no more.
+    pub async fn ended(&self) {
+        let mut loops = JoinSet::new();
+        for worker in &self.workers {
+            let commands = worker.commands.clone();
+            loops.spawn(async move { commands.closed().await });
+        }
+        loops.join_next().await;
+    }
+
+    /// Ends every session.
+    pub async fn stop(&self) -> Result<(), WorkerError> {
+        for worker in &self.workers {
+            worker.stop().await?;
+        }
+        Ok(())
+    }
+
+    pub fn count(&self) -> u8 {
+        u8::try_from(self.workers.len()).unwrap_or(u8::MAX)
+    }
+
+    async fn send_to(&self, worker: u8, command: Command) -> Result<(), WorkerError> {
+        self.workers.get(usize::from(worker)).ok_or(WorkerError::Gone)?.send(command).await
+    }
+}
+
+impl Report {
+    fn add(&mut self, other: Report) {
+        self.clients += other.clients;
+        self.flows += other.flows;
+        self.counters.add(&other.counters);
+        self.refusals.add(&other.refusals);
+        self.sessions.extend(other.sessions);
+    }
+}
