@@ -80,7 +80,7 @@ fn a_ready_gateway_is_shown() {
         outcome.starts_with(
             "exit 0\n-- out\n\
              gateway gw-1, vmsgate 0.1.0, up 1h 2m\n\
-             policy 0123456789abcdef, egress proxy, listening on udp 0.0.0.0:51820\n\
+             policy 0123456789abcdef, egress proxy, 2 workers, listening on udp 0.0.0.0:51820\n\
              ok: the event loop turns\n\
              ok: the disk is full\n\
              12 clients, 1 session, 2 open flows, 10 since start, 4 handshakes\n\
