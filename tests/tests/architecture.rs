@@ -54,8 +54,8 @@ fn the_tunnel_depends_on_nothing_that_does_input_or_output() {
 }
 
 #[test]
-fn tunnel_and_netio_know_no_roles_no_keys_and_no_configuration() {
-    for package in ["vmsgate-tunnel", "vmsgate-netio"] {
+fn tunnel_netio_and_netsetup_know_no_roles_no_keys_and_no_configuration() {
+    for package in ["vmsgate-tunnel", "vmsgate-netio", "vmsgate-netsetup"] {
         let ours = ours(package);
         assert_eq!(ours, BTreeSet::from([package.to_owned()]), "{package} knows other parts of the product");
     }
