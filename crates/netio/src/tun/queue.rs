@@ -9,6 +9,9 @@ use tokio::io::unix::AsyncFd;
 use super::batch::{TunBatch, UdpTrains};
 use super::frame::Frame;
 
+/// What wakes a reader: packets, and the end of the interface, which the kernel tells as an error alone.
+const READ: Interest = Interest::READABLE.add(Interest::ERROR);
+
 /// One queue of a TUN interface, for one thread. Packets of a flow come back on the queue on which that flow's packets
 /// were last written.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub struct TunQueue {
 impl TunQueue {
     #[expect(unsafe_code, reason = "tokio cannot know what its generic argument does with the descriptor")]
     pub(super) fn new(file: File, udp: UdpTrains) -> io::Result<Self> {
-        let both = Interest::READABLE | Interest::WRITABLE;
+        let both = READ.add(Interest::WRITABLE);
         // SAFETY: a `File` owns its descriptor, never changes it, and closes it only when dropped, after the `AsyncFd`
         // has taken it off the runtime.
         let io = unsafe { AsyncFd::register_with_interest(file, both) }?;
@@ -33,9 +36,13 @@ impl TunQueue {
     }
 
     /// Waits until there may be something to read.
+    ///
+    /// # Errors
+    /// When the interface is gone.
     pub async fn readable(&self) -> io::Result<()> {
-        self.io.readable().await?.retain_ready();
-        Ok(())
+        let mut guard = self.io.ready(READ).await?;
+        guard.retain_ready();
+        if guard.ready().is_error() { Err(gone()) } else { Ok(()) }
     }
 
     /// Waits until [`TunQueue::write`], having answered `false`, may go on.
@@ -57,7 +64,7 @@ impl TunQueue {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(false),
                     io::ErrorKind::Interrupted => {}
-                    _ => return Err(error),
+                    _ => return Err(explain(error)),
                 },
             }
         }
@@ -76,7 +83,15 @@ impl TunQueue {
         match result {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
+            Err(error) => Err(explain(error)),
         }
     }
+}
+
+fn explain(error: io::Error) -> io::Error {
+    if error.raw_os_error() == Some(libc::EBADFD) { gone() } else { error }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the TUN interface is gone: somebody has deleted it")
 }
