@@ -32,6 +32,8 @@ pub enum User {
     Root,
     /// The gateway's operator: an ordinary user with no capability.
     Gateway,
+    /// The same with CAP_NET_ADMIN alone, as egress `tun` needs at its start.
+    GatewayNetAdmin,
     /// The person at the client: another ordinary user.
     Client,
 }
@@ -42,7 +44,7 @@ impl User {
     pub fn uid(self) -> u32 {
         match self {
             Self::Root => 0,
-            Self::Gateway => 61_010,
+            Self::Gateway | Self::GatewayNetAdmin => 61_010,
             Self::Client => 61_020,
         }
     }
@@ -55,10 +57,20 @@ pub fn command(namespace: &Netns, user: User, program: impl AsRef<OsStr>) -> Com
         return namespace.command(program);
     }
     let mut command = namespace.command("setpriv");
+    let capabilities: &[&str] = match user {
+        User::GatewayNetAdmin => &[
+            "--bounding-set=-all,+net_admin",
+            "--inh-caps=-all,+net_admin",
+            "--ambient-caps=-all,+net_admin",
+        ],
+        _ => &["--bounding-set=-all", "--inh-caps=-all"],
+    };
     let id = user.uid();
     command
         .args([format!("--reuid={id}"), format!("--regid={id}")])
-        .args(["--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"])
+        .args(["--clear-groups", "--no-new-privs"])
+        .args(capabilities)
+        .arg("--")
         .arg(program)
         .env("HOME", "/nonexistent");
     command

@@ -1,6 +1,7 @@
 //! One VMS site with the product on its gateway host: configured, initialised and running as an ordinary user.
 
 mod configuration;
+mod egress;
 mod readiness;
 
 use std::{
@@ -27,6 +28,8 @@ use crate::{
     web::Web,
 };
 
+pub use self::egress::Egress;
+
 /// Where the gateway answers `/readyz`, on the loopback of its host.
 pub const ADMIN: &str = "127.0.0.1:9586";
 
@@ -46,6 +49,7 @@ pub struct Site {
     /// The network.
     pub topology: Topology,
     folder: TempDir,
+    egress: Egress,
     /// How many were added.
     clients: AtomicU64,
 }
@@ -66,20 +70,38 @@ impl Site {
     /// # Errors
     /// When anything fails.
     pub fn prepare(outside: Family) -> Result<Self> {
+        Self::prepare_with(outside, Egress::asked_for()?)
+    }
+
+    /// The same with an egress that the test is about.
+    ///
+    /// # Errors
+    /// When anything fails.
+    pub fn prepare_with(outside: Family, egress: Egress) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("vmsgate-site-")
             .permissions(fs::Permissions::from_mode(0o755))
             .tempdir()?;
         binaries::install(folder.path())?;
         let topology = Topology::build()?;
+        egress.prepare(&topology)?;
         let clip = Clip::make(&binaries::cache()?)?;
         let recording = Recording::start(&topology, clip.clone())?;
         let web = Web::start(&topology, folder.path())?;
-        let site = Self { gateway: None, web, recording, clip, topology, folder, clients: AtomicU64::new(0) };
+        let site = Self {
+            gateway: None,
+            web,
+            recording,
+            clip,
+            topology,
+            folder,
+            egress,
+            clients: AtomicU64::new(0),
+        };
         site.make_private_folder("data")?;
         site.write_private("passphrase", "correct horse battery staple\n")?;
         let endpoint = SocketAddr::new(Topology::gateway_address(outside), PORT);
-        fs::write(site.config(), configuration::text(endpoint, &site.data()))?;
+        fs::write(site.config(), configuration::text(endpoint, &site.data(), egress))?;
         let init = [
             "init",
             "--endpoint",
@@ -98,7 +120,7 @@ impl Site {
     /// # Errors
     /// When it ends, or is not ready in time.
     pub fn run(&mut self) -> Result<()> {
-        let mut gateway = Process::start("vmsgate run", self.vmsgate(&["run"]))?;
+        let mut gateway = Process::start("vmsgate run", self.run_command())?;
         self.wait_until_ready(&mut gateway)?;
         self.gateway = Some(gateway);
         Ok(())
@@ -160,16 +182,22 @@ impl Site {
         self.folder.path()
     }
 
+    /// `vmsgate run` with the rights that the egress needs.
+    #[must_use]
+    pub fn run_command(&self) -> Command {
+        self.product(self.egress.user(), "vmsgate", &["run"])
+    }
+
     /// A `vmsgate` command on the gateway's host, run by the gateway's user.
     #[must_use]
     pub fn vmsgate(&self, arguments: &[&str]) -> Command {
-        self.product("vmsgate", arguments)
+        self.product(User::Gateway, "vmsgate", arguments)
     }
 
     /// A `vmsgate-keys` command on the gateway's host, run by the gateway's user.
     #[must_use]
     pub fn keys(&self, arguments: &[&str]) -> Command {
-        self.product("vmsgate-keys", arguments)
+        self.product(User::Gateway, "vmsgate-keys", arguments)
     }
 
     /// Adds a client and returns its profile.
@@ -233,8 +261,8 @@ impl Site {
         Ok(path)
     }
 
-    fn product(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = command(&self.topology.gateway, User::Gateway, self.folder.path().join(program));
+    fn product(&self, user: User, program: &str, arguments: &[&str]) -> Command {
+        let mut command = command(&self.topology.gateway, user, self.folder.path().join(program));
         command
             .args(arguments)
             .current_dir("/")

@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use super::ADMIN;
+use super::{ADMIN, Egress};
 use crate::topology::{PORT, Server};
 
 /// The site's configuration: the minimal one of the documentation, with both families on every side.
-pub(super) fn text(endpoint: SocketAddr, data: &Path) -> String {
+pub(super) fn text(endpoint: SocketAddr, data: &Path, egress: Egress) -> String {
     let mut text = format!(
         "[gateway]
 name = \"gw-test\"
@@ -14,11 +14,13 @@ listen = \"[::]:{PORT}\"
 endpoint = \"{endpoint}\"
 tunnel = [\"10.99.0.0/16\", \"fd00:99::/64\"]
 data = \"{}\"
+{}
 
 [admin]
 listen = \"{ADMIN}\"
 ",
-        data.display()
+        data.display(),
+        egress.configuration()
     );
     for server in Server::ALL {
         let services = match server {

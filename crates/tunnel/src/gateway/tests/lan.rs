@@ -98,6 +98,20 @@ fn a_syn_is_clamped_both_ways() {
     assert!(Packet::parse(&world.received[0][0]).is_ok());
 }
 
+#[test]
+fn padding_does_not_make_a_full_packet_larger_than_the_mtu() {
+    let mut world = World::new();
+    world.connect(0);
+    world.send(0, &udp(ALICE, SERVER, b"question"));
+    // 1420 is no multiple of sixteen; 1397 is padded to 1408.
+    for (len, sealed) in [(1420, 1452), (1397, 1440)] {
+        let mut out = DatagramQueue::default();
+        let answer = udp(SERVER, ALICE, &vec![7; len - 28]);
+        assert_eq!(world.gateway.handle_lan(&mut Train::of(vec![answer]), world.now, &mut out), None);
+        assert_eq!(out.datagrams[0].1.len(), sealed);
+    }
+}
+
 fn syn(from: &str, to: &str, flags: u8, mss: u16) -> Vec<u8> {
     use smoltcp::wire::{IpAddress, Ipv4Packet, TcpPacket};
     let mut packet = tcp(from, to, flags, 1, 1);
