@@ -28,7 +28,7 @@ use crate::{
     web::Web,
 };
 
-pub use self::egress::Egress;
+pub use self::egress::{Egress, FORWARDING};
 
 /// Where the gateway answers `/readyz`, on the loopback of its host.
 pub const ADMIN: &str = "127.0.0.1:9586";

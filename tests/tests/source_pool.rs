@@ -12,7 +12,7 @@ use std::{
 use vmsgate_tests::{
     product::Flow,
     require::can_run,
-    site::{self, Site},
+    site::{self, Egress, Site},
     stock::{self, StockClient},
     topology::{Family, Server},
 };
@@ -24,7 +24,7 @@ fn each_client_leaves_from_its_own_address_and_keeps_it_after_a_restart() {
     if !can_run(&[&site::PROGRAMS[..], &stock::PROGRAMS].concat()) {
         return;
     }
-    let mut site = Site::prepare(Family::V4).unwrap();
+    let mut site = Site::prepare_with(Family::V4, Egress::Proxy).unwrap();
     let pool: BTreeSet<IpAddr> = (200..204).map(|host| IpAddr::from([192, 168, 10, host])).collect();
     for address in &pool {
         site.topology.gateway.ip(&format!("addr add {address}/24 dev lan")).unwrap();

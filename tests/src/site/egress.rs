@@ -3,14 +3,14 @@
 //! Every end-to-end test holds with each: `VMSGATE_TEST_EGRESS=tun cargo test -p vmsgate-tests` runs them all with the
 //! kernel's routing instead of the proxy.
 
-use std::{env, process::Command};
+use std::env;
 
 use anyhow::{Result, bail};
 
-use crate::{
-    process::{User, capture},
-    topology::Topology,
-};
+use crate::{process::User, topology::Topology};
+
+/// What makes a host a router.
+pub const FORWARDING: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
 
 const VARIABLE: &str = "VMSGATE_TEST_EGRESS";
 
@@ -61,8 +61,9 @@ impl Egress {
     /// Makes the gateway's host a router, and without masquerade lets the servers find the way back.
     pub(super) fn prepare(self, topology: &Topology) -> Result<()> {
         let Self::Tun { masquerade } = self else { return Ok(()) };
-        let mut sysctl: Command = topology.gateway.command("sysctl");
-        capture(sysctl.args(["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]))?;
+        for key in FORWARDING {
+            topology.gateway.sysctl(key, "1")?;
+        }
         if !masquerade {
             topology.recording.ip("route add 10.99.0.0/16 via 192.168.10.1")?;
             topology.recording.ip("-6 route add fd00:99::/64 via fd10:10::1")?;
