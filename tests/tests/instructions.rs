@@ -5,7 +5,7 @@
 //! a change that is meant to move them:
 //!
 //! ```sh
-//! VMSGATE_UPDATE_INSTRUCTIONS=1 cargo test -p vmsgate-tests --test instructions
+//! VMSGATE_UPDATE_INSTRUCTIONS=1 cargo test -p vmsgate-tests --test instructions -- --ignored
 //! ```
 //!
 //! Counts are made in the release profile, by callgrind. The cryptography picks its code by the processor's instruction sets,
@@ -31,13 +31,14 @@ const ROUNDS: u64 = 20;
 const HEADER: &str = "\
 # Instructions per round of the cases of tests/instructions, in the release profile, counted by callgrind.
 # A section is one set of instruction sets, as the program sees them there: figures of different sets do not compare.
-# Made by: VMSGATE_UPDATE_INSTRUCTIONS=1 cargo test -p vmsgate-tests --test instructions
+# Made by: VMSGATE_UPDATE_INSTRUCTIONS=1 cargo test -p vmsgate-tests --test instructions -- --ignored
 ";
 
 /// By case.
 type Figures = BTreeMap<String, u64>;
 
 #[test]
+#[ignore = "builds the release profile, which takes minutes: cargo test -p vmsgate-tests --test instructions -- --ignored"]
 fn the_hot_functions_cost_as_many_instructions_as_they_did() {
     if !require::has(&["valgrind"]) {
         return;
