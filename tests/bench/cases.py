@@ -64,8 +64,13 @@ def datagrams(gateway, client, way, rate, seconds, size=200):
     return dict(result, **meter.used, gw_us_per_packet=round(meter.gateway_cpu * 1e6 / max(result["received"], 1), 3))
 
 
-def udp_cost(way):
-    return lambda gateway, client, seconds: datagrams(gateway, client, way, 20_000, seconds)
+def udp_cost(way, rate=20_000):
+    def case(gateway, client, seconds):
+        result = datagrams(gateway, client, way, rate, seconds)
+        if result["sent"] < 0.9 * rate * seconds:
+            raise RuntimeError(f"the machine was busy: the sender came to {result['sent']} datagrams in {seconds} s")
+        return result
+    return case
 
 
 def udp_max(way):
