@@ -10,6 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
+use crate::send_now::send_now;
+
 /// Type, code, checksum, identifier, sequence number.
 const HEADER_BYTES: usize = 8;
 const ECHO_REQUEST_V4: u8 = 8;
@@ -66,7 +68,7 @@ impl EchoSocket {
         message.extend([self.request, 0, 0, 0, 0, 0]);
         message.extend(sequence.to_be_bytes());
         message.extend(data);
-        self.io.try_send(&message)?;
+        send_now(&self.io, &message)?;
         Ok(())
     }
 

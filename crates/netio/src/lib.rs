@@ -11,6 +11,7 @@ mod group;
 mod icmp;
 mod recv;
 mod send;
+mod send_now;
 mod socket;
 mod source;
 #[cfg(target_os = "linux")]
@@ -21,6 +22,7 @@ pub use group::{BoundSocket, Instruction};
 pub use icmp::{EchoError, EchoReply, EchoSocket};
 pub use recv::{Datagram, RecvBatch};
 pub use send::{SendQueue, SendStats};
+pub use send_now::send_now;
 pub use socket::{BindError, UdpSocket, WANTED_BUFFER_BYTES};
 #[cfg(target_os = "linux")]
 pub use tun::{

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use tokio::net::UdpSocket;
+use vmsgate_netio::send_now;
 use vmsgate_tunnel::flow::{CloseReason, FlowId};
 use vmsgate_tunnel::packet::Packet;
 use vmsgate_tunnel::reply;
@@ -59,7 +60,7 @@ pub(super) fn open(proxy: &Proxy, core: SharedCore, flow: FlowId, packet: &Packe
 
 pub(super) fn send(socket: &UdpSocket, packet: &Packet<'_>) {
     // A datagram that the system does not take is lost, as on any network; errors come back to the receiver.
-    let _ = socket.try_send(packet.payload());
+    let _ = send_now(socket, packet.payload());
 }
 
 /// Answers later: the core is in use while a packet is handed over.
