@@ -4,10 +4,12 @@
 //! record's hash is SHA-256 over the 32 bytes of its predecessor's hash followed by its own canonical text; the
 //! predecessor of the first is SHA-256 over a fixed prefix and the name of the chain. An edited, deleted, inserted or
 //! moved record therefore breaks every hash after it. What a chain alone cannot show is a cut tail, or a history that
-//! was computed anew: for that, compare [`Head`] with one kept elsewhere.
+//! was computed anew: for that there are signed
+//! checkpoints (see [`crate::checkpoint`]) and copies of them kept elsewhere.
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -140,16 +142,34 @@ impl FromStr for Hash {
     type Err = MalformedHash;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digit = |c: u8| match c {
-            b'0'..=b'9' => Ok(c - b'0'),
-            b'a'..=b'f' => Ok(c - b'a' + 10),
-            _ => Err(MalformedHash),
-        };
-        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(MalformedHash) };
-        let bytes: Vec<u8> = pairs
-            .iter()
-            .map(|[high, low]| Ok(digit(*high)? << 4 | digit(*low)?))
-            .collect::<Result<_, _>>()?;
-        bytes.try_into().map(Self).map_err(|_| MalformedHash)
+        parse_hex(text).map(Self).ok_or(MalformedHash)
     }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Exactly `N` bytes in lower-case hexadecimal digits.
+pub(crate) fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
+    let mut bytes = [0; N];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
+    checkpoint::Checkpoint,
     ports::Ports,
     subject::{Destination, FlowSubject, Protocol, SessionSubject, Traffic},
     text::{Label, Reason, Snapshot},
@@ -30,6 +31,7 @@ pub enum Event {
     GatewayStopped(GatewayStopped),
     GatewayConfig(GatewayConfig),
     Gap(Gap),
+    Checkpoint(Checkpoint),
     /// A kind that a later version wrote: kept as it is, so that an older program still reads the whole log.
     Unknown(Unknown),
 }
@@ -178,6 +180,7 @@ impl Event {
             Self::GatewayStopped(_) => "gateway.stopped",
             Self::GatewayConfig(_) => "gateway.config",
             Self::Gap(_) => "audit.gap",
+            Self::Checkpoint(_) => "audit.checkpoint",
             Self::Unknown(unknown) => return unknown.kind.clone(),
         })
     }
@@ -219,6 +222,7 @@ impl Event {
             Self::GatewayStopped(event) => object(event),
             Self::GatewayConfig(event) => object(event),
             Self::Gap(event) => object(event),
+            Self::Checkpoint(event) => object(event),
             Self::Unknown(unknown) => unknown.fields.clone(),
         }
     }
@@ -236,6 +240,7 @@ impl Event {
             "gateway.stopped" => Self::GatewayStopped(parse(fields)?),
             "gateway.config" => Self::GatewayConfig(parse(fields)?),
             "audit.gap" => Self::Gap(parse(fields)?),
+            "audit.checkpoint" => Self::Checkpoint(parse(fields)?),
             other => match other.strip_prefix(ADMIN) {
                 Some(act) => Self::Admin(Admin { act: Label::new(act), ..parse(fields)? }),
                 None => Self::Unknown(Unknown { kind: Label::new(other), fields }),

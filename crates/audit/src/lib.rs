@@ -7,7 +7,8 @@
 //! 3. The thread of [`AuditWriter`] takes whole groups from the queue, gives each record the next sequence number of
 //!    its [`Chain`], writes its canonical text (see [`canonical`]), links it to its predecessor (see [`chain`]) and
 //!    commits the group with one fsync.
-//! 4. [`query`] answers `sessions`, `flows` and `denials` from the same database while the gateway writes.
+//! 4. Every minute and at the stop it signs what it has written: see [`checkpoint`].
+//! 5. [`query`] answers `sessions`, `flows` and `denials` from the same database while the gateway writes.
 //!
 //! Administrative acts skip the queue: [`append`] writes them inside the transaction of the change that they describe,
 //! so that neither exists without the other.
@@ -15,7 +16,8 @@
 //! # What is where
 //!
 //! Pure, without sockets, files, threads or clocks: [`time`], [`text`], [`ports`], [`subject`], [`event`], [`record`],
-//! [`canonical`], [`chain`]. SQL is found in [`db`], `store`, `index`, `recovery` and [`query`] alone.
+//! [`canonical`], [`chain`], [`signing`], [`checkpoint`]. SQL is found in [`db`], `store`, `index`, `recovery`,
+//! `signing_key` and [`query`] alone.
 //!
 //! # When the store fails
 //!
@@ -25,11 +27,13 @@
 
 pub mod canonical;
 pub mod chain;
+pub mod checkpoint;
 pub mod db;
 pub mod event;
 pub mod ports;
 pub mod query;
 pub mod record;
+pub mod signing;
 pub mod subject;
 pub mod text;
 pub mod time;
@@ -39,17 +43,21 @@ mod health;
 mod index;
 mod recovery;
 mod shared;
+mod signing_key;
 mod store;
 mod writer;
 
 pub use chain::{Chain, Hash, Head, StoredEntry};
+pub use checkpoint::{Anchor, Checkpoint};
 pub use db::{Create, Database, DbError, WriteTransaction};
 pub use event::Event;
 pub use health::{Health, HealthState};
 pub use ports::Ports;
 pub use record::{Entry, Record};
+pub use signing::{Signature, SigningKey, VerifyingKey};
+pub use signing_key::{StoredSigningKey, signing_key, store_signing_key};
 pub use store::{StoreError, append, entries, head};
 pub use subject::{Destination, FlowSubject, HostPort, Protocol, SessionSubject, Traffic, Volume};
 pub use text::{Fingerprint, Label, Reason, Snapshot};
 pub use time::UtcTime;
-pub use writer::{AuditHandle, AuditWriter, Progress, StopError, WriterConfig};
+pub use writer::{AuditHandle, AuditWriter, Checkpoints, Progress, StopError, WriterConfig};

@@ -4,11 +4,16 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use crate::{
     chain::{Chain, Hash, Head, StoredEntry},
+    checkpoint::Checkpoint,
     db::{Database, DbError, WriteTransaction},
     event::Event,
     index,
     record::{Entry, Record},
+    signing::SigningKey,
+    time::UtcTime,
 };
+
+const CHECKPOINT_KIND: &str = "audit.checkpoint";
 
 /// Appends records to a chain within the caller's transaction and returns the new head.
 ///
@@ -37,6 +42,25 @@ pub async fn append(
         .execute(&mut **tx)
         .await?;
     Ok(head)
+}
+
+/// Appends a signed checkpoint, unless the chain is empty or already ends in one.
+pub(crate) async fn append_checkpoint(
+    tx: &mut WriteTransaction,
+    chain: &Chain,
+    key: &SigningKey,
+    now: UtcTime,
+) -> Result<(), StoreError> {
+    let last = sqlx::query_scalar::<_, String>(
+        "SELECT kind FROM audit_record WHERE chain = $1 ORDER BY seq DESC LIMIT 1",
+    );
+    let last = last.bind(chain.as_str()).fetch_optional(&mut **tx).await?;
+    if last.is_none_or(|kind| kind == CHECKPOINT_KIND) {
+        return Ok(());
+    }
+    let head = lock_head(tx, chain).await?;
+    let checkpoint = Event::Checkpoint(Checkpoint::sign(key, chain, head, now));
+    append(tx, chain, &[Record::new(now, checkpoint)]).await.map(drop)
 }
 
 /// The last record of a chain, or its genesis while it is empty.
@@ -83,6 +107,8 @@ pub enum StoreError {
     Statement(#[from] sqlx::Error),
     #[error("the head of audit chain `{chain}` is not a sequence number and a hash")]
     MalformedHead { chain: String },
+    #[error("the public audit key in the database is unreadable")]
+    MalformedKey,
     #[error("cannot start the audit writer")]
     Thread(#[source] std::io::Error),
 }

@@ -17,6 +17,7 @@ use crate::{
     record::Record,
     recovery,
     shared::{Message, Shared},
+    signing::SigningKey,
     store::StoreError,
     subject::Traffic,
     time::UtcTime,
@@ -30,11 +31,27 @@ pub struct WriterConfig {
     /// Default 65,536, which is at most some 50 MB, and 3 minutes of 250 flows opened and none closed per second
     /// while the disk is away.
     pub capacity: usize,
+    /// How the chain, and that of administrative acts, are signed. Default: they are not.
+    pub checkpoints: Option<Checkpoints>,
 }
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self { capacity: 65_536 }
+        Self { capacity: 65_536, checkpoints: None }
+    }
+}
+
+/// A checkpoint is written when there are records that none covers: regularly, and at the stop.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    pub key: SigningKey,
+    pub every: Duration,
+}
+
+impl Checkpoints {
+    /// Every minute: so much of the end of a log can be cut without contradicting a signature.
+    pub fn every_minute(key: SigningKey) -> Self {
+        Self { key, every: Duration::from_secs(60) }
     }
 }
 
@@ -85,7 +102,14 @@ impl AuditWriter {
         let (done, finished) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(StoreError::Thread)?;
-        let writer = GroupWriter::new(db.clone(), chain, records, Arc::clone(&shared), stop_requested);
+        let writer = GroupWriter::new(
+            db.clone(),
+            chain,
+            config.checkpoints,
+            records,
+            Arc::clone(&shared),
+            stop_requested,
+        );
         thread::Builder::new()
             .name("audit-writer".into())
             .spawn(move || {

@@ -103,7 +103,7 @@ impl Gateway {
         configuration::warn_about_buffers(&receive_buffers);
 
         let chain = Chain::gateway(&config.gateway.name);
-        let capacity = WriterConfig { capacity: config.audit.queue as usize };
+        let capacity = WriterConfig { capacity: config.audit.queue as usize, ..WriterConfig::default() };
         let audit = AuditWriter::spawn(registry.database(), chain, capacity, now()).await;
         let audit = audit.or_user("the audit log cannot be written")?;
 

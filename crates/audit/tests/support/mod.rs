@@ -138,7 +138,9 @@ impl TestDb {
     }
 
     pub async fn writer(&self, capacity: usize) -> AuditWriter {
-        AuditWriter::spawn(&self.db, gw1(), WriterConfig { capacity }, at(0)).await.unwrap()
+        AuditWriter::spawn(&self.db, gw1(), WriterConfig { capacity, ..WriterConfig::default() }, at(0))
+            .await
+            .unwrap()
     }
 
     pub async fn all(&self, chain: &Chain) -> Vec<StoredEntry> {
