@@ -79,7 +79,11 @@ pub struct Counters {
 
 impl Counters {
     pub fn count(&mut self, drop: Drop) {
-        self.drops[drop as usize] += 1;
+        self.count_many(drop, 1);
+    }
+
+    pub fn count_many(&mut self, drop: Drop, packets: u64) {
+        self.drops[drop as usize] += packets;
     }
 
     /// Adds another worker's numbers.

@@ -8,65 +8,49 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use vmsgate_audit::AuditHandle;
-use vmsgate_netio::{Frame, RecvBatch, TunQueue, UdpSocket};
+use vmsgate_netio::{TunQueue, UdpSocket};
 use vmsgate_pump::Stack;
-use vmsgate_tunnel::counters::Drop;
 use vmsgate_tunnel::event::{ClientInfo, FlowInfo, GatewayEvent};
 use vmsgate_tunnel::flow::{CloseReason, FlowId};
+use vmsgate_tunnel::gateway::GatewayState;
 use vmsgate_tunnel::gateway::shard::Shard;
-use vmsgate_tunnel::gateway::{GatewayState, room_for};
 use vmsgate_tunnel::netstack::NetStack;
 use vmsgate_tunnel::noise::{Identity, OVERHEAD};
 use vmsgate_tunnel::packet::Packet;
 use vmsgate_tunnel::peer::Access;
 
 use super::evidence::{Evidence, LanSource};
-use super::handover::{Couriers, Misdirected, Parcel};
+use super::handover::Couriers;
 use super::outlets::Outlets;
 use super::{Command, CoreSetup, Report, SharedCore, unix_now};
-use crate::forward::Forward;
 use crate::forward::proxy::Proxy;
-use crate::forward::tun::{Arrived, Lan};
+use crate::forward::tun::Lan;
 use crate::health::{ConditionCode, Health};
 
 /// Packets taken from the stack before the sockets are served again.
 const TRANSMIT_BATCH: usize = 64;
-/// Packets or trains taken from the kernel before the sockets are served again.
-const LAN_BATCH: usize = 32;
-/// The most packets in a train: 64 KiB in segments of 536 bytes, the smallest that TCP must accept (RFC 9293).
-const LAN_TRAIN: usize = 128;
 /// How often counters of open sessions and flows are noted for the case of a crash, and the wall clock is read again.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 
 pub struct Core {
-    state: GatewayState,
-    outlets: Outlets,
+    pub(super) state: GatewayState,
+    pub(super) outlets: Outlets,
     /// Flows that end here: with egress `tun` only those of the control services.
-    proxy: Proxy,
+    pub(super) proxy: Proxy,
     /// Egress `tun`.
-    lan: Option<Lan>,
+    pub(super) lan: Option<Lan>,
     masquerade: bool,
-    couriers: Couriers,
+    pub(super) couriers: Couriers,
     evidence: Option<Evidence>,
     health: Health,
     worker: u8,
-    mtu: usize,
+    pub(super) mtu: usize,
     /// One inner packet with room for padding.
-    staging: Vec<u8>,
+    pub(super) staging: Vec<u8>,
     /// When the turner wakes, and how to wake it earlier.
-    armed: Instant,
-    rearm: Rc<Notify>,
+    pub(super) armed: Instant,
+    pub(super) rearm: Rc<Notify>,
     next_note: Instant,
-}
-
-/// What the reader of the TUN queue waits for next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    Packet,
-    /// In the queues towards the internet.
-    Room,
-    /// Nothing: there may be more, but others get their turn.
-    Yield,
 }
 
 impl Core {
@@ -121,88 +105,6 @@ impl Core {
 
     pub fn stack(&self) -> Stack {
         self.proxy.stack().clone()
-    }
-
-    /// Takes what one socket received.
-    pub fn handle_batch(&mut self, batch: &RecvBatch, now: Instant) {
-        for datagram in batch.datagrams() {
-            self.take_datagram(datagram.from, datagram.bytes, now);
-        }
-        let dropped = self.couriers.send_off();
-        (0..dropped).for_each(|_| self.state.count(Drop::HandoverFull));
-        self.finish_batch(now);
-    }
-
-    /// Takes what another worker handed over.
-    pub fn handle_parcel(&mut self, parcel: Parcel, now: Instant) {
-        match parcel {
-            Parcel::Datagrams(datagrams) => {
-                for Misdirected { from, initiator, bytes } in datagrams {
-                    match initiator {
-                        Some(sender) => {
-                            self.state.handle_initiator(sender, from, &bytes, now, &mut self.outlets);
-                        }
-                        None => self.take_datagram(from, &bytes, now),
-                    }
-                }
-            }
-            Parcel::Lan(mut frame) => self.take_frame(&mut frame, now),
-        }
-        self.finish_batch(now);
-    }
-
-    /// Takes what the kernel brings from the recording network, a bounded part of it. Answers what to wait for.
-    pub fn handle_lan(&mut self, frame: &mut Frame, now: Instant) -> io::Result<Next> {
-        let mut next = Next::Yield;
-        for _ in 0..LAN_BATCH {
-            if !self.outlets.have_room(LAN_TRAIN, self.mtu + OVERHEAD) {
-                next = Next::Room;
-                break;
-            }
-            let Some(lan) = &self.lan else { break };
-            if !lan.read(frame)? {
-                next = Next::Packet;
-                break;
-            }
-            self.take_frame(frame, now);
-            self.outlets.flush_long();
-        }
-        self.finish_batch(now);
-        Ok(next)
-    }
-
-    fn take_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
-        let Core { state, outlets, proxy, lan, staging, couriers, .. } = self;
-        let needed = room_for(datagram);
-        let mut forward = Forward::new(proxy, lan.is_some());
-        let room = match lan {
-            Some(lan) => lan.room(needed),
-            None => staging.get_mut(..needed),
-        };
-        let Some(room) = room else { return state.count(Drop::EgressFull) };
-        let handover = state.handle_datagram(from, datagram, room, now, outlets, &mut forward);
-        if let Some(handover) = handover {
-            couriers.collect(handover, from, datagram);
-        }
-        if let (Some((flow, len)), Some(lan)) = (forward.for_kernel(), lan) {
-            lan.push(flow, len);
-        }
-    }
-
-    fn take_frame(&mut self, frame: &mut Frame, now: Instant) {
-        let owner = self.state.handle_lan(&mut Arrived(frame), now, &mut self.outlets);
-        if let Some(owner) = owner
-            && !self.couriers.send_frame(owner, std::mem::take(frame))
-        {
-            self.state.count(Drop::HandoverFull);
-        }
-    }
-
-    fn finish_batch(&mut self, now: Instant) {
-        self.turn(now);
-        if self.next_due() < self.armed {
-            self.rearm.notify_one();
-        }
     }
 
     /// Runs what is due, sends what is ready.
@@ -394,7 +296,7 @@ impl Core {
         }
     }
 
-    fn next_due(&self) -> Instant {
+    pub(super) fn next_due(&self) -> Instant {
         let streams = self.proxy.stack().poll_timeout();
         let state = self.state.poll_timeout().min(self.next_note);
         streams.map_or(state, |streams| streams.min(state))

@@ -4,12 +4,14 @@
 //! across an `await`: receivers hand it batches, the turner its timers, flows their results. The supervisor only sends
 //! [`Command`]s, by way of [`Workers`]; workers hand each other what landed in the wrong place ([`handover`]).
 
+mod arrivals;
 mod core;
 mod evidence;
 mod handover;
 mod outlets;
 mod pool;
 mod steering;
+mod tasks;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -21,7 +23,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 use uuid::Uuid;
 use vmsgate_audit::{AuditHandle, Label};
-use vmsgate_netio::{BindError, BoundSocket, Frame, RecvBatch, TunQueue, TunQueueFd, UdpSocket};
+use vmsgate_netio::{BindError, BoundSocket, TunQueueFd, UdpSocket};
 use vmsgate_tunnel::denials::RefusalTotals;
 use vmsgate_tunnel::event::UnixMillis;
 use vmsgate_tunnel::gateway::Settings;
@@ -31,7 +33,6 @@ use vmsgate_tunnel::peer::{ClientConfig, SessionStatus};
 use x25519_dalek::StaticSecret;
 
 pub use self::core::Core;
-use self::core::Next;
 use self::handover::{Couriers, Parcel};
 pub use self::pool::{Workers, WorkersSetup};
 pub use self::steering::program as steering;
@@ -178,14 +179,14 @@ async fn run(
     let mut loops = JoinSet::new();
     let room = Rc::new(Notify::new());
     for at in 0..count {
-        loops.spawn_local(receive(core.clone(), at));
-        loops.spawn_local(flush(core.clone(), at, room.clone()));
+        loops.spawn_local(tasks::receive(core.clone(), at));
+        loops.spawn_local(tasks::flush(core.clone(), at, room.clone()));
     }
-    loops.spawn_local(turn(core.clone(), rearm));
-    loops.spawn_local(take_parcels(core.clone(), parcels));
+    loops.spawn_local(tasks::turn(core.clone(), rearm));
+    loops.spawn_local(tasks::take_parcels(core.clone(), parcels));
     let queue = core.borrow().lan_queue();
     if let Some(queue) = queue {
-        loops.spawn_local(receive_lan(core.clone(), queue, room));
+        loops.spawn_local(tasks::receive_lan(core.clone(), queue, room));
     }
     loop {
         let command = tokio::select! {
@@ -217,91 +218,6 @@ async fn wait_for_start(core: &SharedCore, requests: &mut mpsc::Receiver<Command
         }
     }
     None
-}
-
-/// Reads batches from one socket.
-async fn receive(core: SharedCore, at: usize) {
-    let socket = core.borrow().socket(at);
-    let mut batch = RecvBatch::new();
-    loop {
-        match socket.recv_batch(&mut batch).await {
-            Ok(()) => core.borrow_mut().handle_batch(&batch, Instant::now()),
-            Err(error) => {
-                core.borrow().report_socket_failure(&error);
-                return;
-            }
-        }
-        // Flows and timers get their turn between batches.
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Reads packets from the kernel.
-async fn receive_lan(core: SharedCore, queue: Rc<TunQueue>, room: Rc<Notify>) {
-    let mut frame = Frame::new();
-    let mut next = Next::Packet;
-    loop {
-        let failed = match next {
-            Next::Packet => queue.readable().await.err(),
-            Next::Room => {
-                room.notified().await;
-                None
-            }
-            Next::Yield => {
-                tokio::task::yield_now().await;
-                None
-            }
-        };
-        let result = match failed {
-            Some(error) => Err(error),
-            None => core.borrow_mut().handle_lan(&mut frame, Instant::now()),
-        };
-        match result {
-            Ok(wait) => next = wait,
-            Err(error) => {
-                tracing::error!(%error, "the TUN interface is gone");
-                return;
-            }
-        }
-    }
-}
-
-/// Takes what other workers hand over. Ends only with them.
-async fn take_parcels(core: SharedCore, mut parcels: mpsc::Receiver<Parcel>) {
-    while let Some(parcel) = parcels.recv().await {
-        core.borrow_mut().handle_parcel(parcel, Instant::now());
-    }
-}
-
-/// Sends what one socket did not take at once.
-async fn flush(core: SharedCore, at: usize, room: Rc<Notify>) {
-    let (socket, blocked) = (core.borrow().socket(at), core.borrow().blocked(at));
-    loop {
-        blocked.notified().await;
-        while !core.borrow_mut().flush_outlet(at) {
-            if let Err(error) = socket.writable().await {
-                core.borrow().report_socket_failure(&error);
-                return;
-            }
-        }
-        // What waited for room in the queue goes on.
-        core.borrow_mut().turn(Instant::now());
-        room.notify_one();
-    }
-}
-
-/// Runs timers when they are due and streams when they have made work.
-async fn turn(core: SharedCore, rearm: Rc<Notify>) {
-    let stack = core.borrow().stack();
-    loop {
-        let due = core.borrow_mut().arm();
-        tokio::select! {
-            () = tokio::time::sleep_until(due.into()) => {}
-            () = stack.work() => {}
-            () = rearm.notified() => {}
-        }
-        core.borrow_mut().turn(Instant::now());
-    }
 }
 
 /// Names a policy in records.

@@ -237,8 +237,8 @@ impl GatewayState {
     }
 
     /// Counts what is dropped on the way to or from this state.
-    pub fn count(&mut self, drop: Drop) {
-        self.counters.count(drop);
+    pub fn count(&mut self, drop: Drop, packets: u64) {
+        self.counters.count_many(drop, packets);
     }
 
     /// Tells the owners of all clients anew; never needed with one worker.
