@@ -1,0 +1,62 @@
+//! Ten thousand clients connect, and renew their keys, while one of them carries data.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, net::Ipv4Addr, os::unix::fs::chown};
+
+use serde_json::Value;
+use vmsgate_tests::{
+    curl::Download,
+    load::{clients::register, handshakes},
+    process::User,
+    require::can_run,
+    site::{self, Site},
+    stock::{self, StockClient},
+    topology::{Family, PORT, Topology},
+    web::FILE_BYTES,
+};
+
+const CLIENTS: usize = 10_000;
+/// Handshakes in flight: as if all clients had been told to renew at once.
+const WINDOW: usize = 256;
+/// Client `i` has this address and `i`.
+const SOURCES: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 0);
+
+#[test]
+fn ten_thousand_clients_connect_and_renew_together_while_a_download_goes_on_and_loses_no_byte() {
+    if !can_run(&[&site::PROGRAMS[..], &stock::PROGRAMS, &["curl"]].concat()) {
+        return;
+    }
+    let mut site = Site::prepare(Family::V4).unwrap();
+    let profile = site.add_client("anna", "smart-client").unwrap();
+    let passphrase = site.folder().join("passphrase");
+    let keys = register(&site.data(), &passphrase, "smart-client", CLIENTS).unwrap();
+    // Written as root, but the gateway's.
+    for entry in fs::read_dir(site.data()).unwrap() {
+        chown(entry.unwrap().path(), Some(User::Gateway.uid()), Some(User::Gateway.uid())).unwrap();
+    }
+    site.run().unwrap();
+    let crowd = site.topology.add_client().unwrap();
+    crowd.namespace.ip("route add local 198.19.0.0/16 dev lo").unwrap();
+    site.topology.internet.ip(&format!("route add 198.19.0.0/16 via {}", crowd.v4)).unwrap();
+    let shake_hands = || -> Value {
+        let gateway = (Topology::gateway_address(Family::V4), PORT).into();
+        let work = || handshakes::run(&keys, gateway, SOURCES, WINDOW).unwrap();
+        serde_json::to_value(crowd.namespace.run(work).unwrap()).unwrap()
+    };
+
+    let connected = shake_hands();
+    println!("connected: {connected}");
+    assert_eq!(connected["completed"], CLIENTS, "{connected}");
+
+    let client = StockClient::up(site.topology.add_client().unwrap(), &profile).unwrap();
+    let download = Download::start(client.command("curl"), "http://192.168.10.10/slow").unwrap();
+    download.wait_for(1_000_000).unwrap();
+    let renewed = shake_hands();
+    println!("renewed: {renewed}");
+    assert_eq!(renewed["completed"], CLIENTS, "{renewed}");
+    assert_eq!(download.finish().unwrap(), (FILE_BYTES as u64, site.web.checksum.clone()));
+    let status = site.status().unwrap();
+    assert_eq!(status.sessions.len(), CLIENTS + 1, "every one has a session");
+    assert_eq!(status.totals.drops.get("handover-full"), None, "{:?}", status.totals.drops);
+}
