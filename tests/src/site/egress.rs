@@ -65,7 +65,9 @@ impl Egress {
             topology.gateway.sysctl(key, "1")?;
         }
         if !masquerade {
-            topology.recording.ip("route add 10.99.0.0/16 via 192.168.10.1\nroute add fd00:99::/64 via fd10:10::1")?;
+            topology
+                .recording
+                .ip("route add 10.99.0.0/16 via 192.168.10.1\nroute add fd00:99::/64 via fd10:10::1")?;
         }
         Ok(())
     }
