@@ -150,7 +150,7 @@ fn choice_that_does_not_exist() {
                 "error gateway.toml:7: `eth0/../../x` cannot name a network interface",
                 "use up to 15 letters, digits, `-` and `_`, such as `vmsgate0`",
             ),
-            ("error gateway.toml:8: `workers` is out of range: 65", "allowed: 0 to 64"),
+            ("error gateway.toml:8: `workers` in [gateway] is out of range", "it may be 0 to 64"),
         ],
     );
     replaced(
