@@ -139,7 +139,7 @@ impl ClientState {
                     self.endpoint = from;
                     self.last_heard = Some(now);
                     self.unanswered_since = None;
-                    self.counters.traffic.count(Direction::Down, Volume::of(datagram));
+                    self.counters.traffic.count(Direction::Down, Volume::packet(datagram.len()));
                     self.flush(datagrams);
                 }
             }
@@ -152,9 +152,9 @@ impl ClientState {
         let room = datagrams.reserve(self.endpoint, sealed_len(len));
         match self.tunnel.seal(packet, len, room) {
             Ok(Some(message)) => {
-                let (volume, rekey) = (Volume::of(message), self.tunnel.wants_rekey(message));
-                datagrams.commit(volume.bytes as usize);
-                self.counters.traffic.count(Direction::Up, volume);
+                let (length, rekey) = (message.len(), self.tunnel.wants_rekey(message));
+                datagrams.commit(length);
+                self.counters.traffic.count(Direction::Up, Volume::packet(length));
                 self.unanswered_since.get_or_insert(now);
                 if rekey {
                     self.connect(now, datagrams);

@@ -370,6 +370,11 @@ pub fn sealed_len(len: usize) -> usize {
     (len.next_multiple_of(PADDING) + OVERHEAD).max(HANDSHAKE_INITIATION)
 }
 
+/// Length of a packet with its padding, which may fill it up to the MTU but not beyond (WireGuard paper, section 5.4.6).
+pub fn padded_len(len: usize, mtu: u16) -> usize {
+    len.next_multiple_of(PADDING).min(usize::from(mtu).max(len))
+}
+
 /// The tunnel's `index` back from a receiver index.
 pub fn index_of(receiver_index: u32) -> u32 {
     receiver_index >> 8

@@ -195,8 +195,7 @@ impl Core {
         if let Some(len) = build(&mut self.staging)
             && len <= mtu
         {
-            let room = padded(len, mtu);
-            self.state.handle_egress(flow, &mut self.staging[..room], len, now, &mut self.outlets);
+            self.state.handle_egress(flow, &mut self.staging, len, now, &mut self.outlets);
         }
         self.turn(now);
     }
@@ -254,8 +253,7 @@ impl Core {
                     return;
                 };
                 room.copy_from_slice(packet);
-                let room = padded(packet.len(), *mtu);
-                state.handle_egress(*flow, &mut staging[..room], packet.len(), now, outlets);
+                state.handle_egress(*flow, staging, packet.len(), now, outlets);
             });
             outlets.flush();
         }
@@ -307,9 +305,4 @@ impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("state", &self.state).finish_non_exhaustive()
     }
-}
-
-/// Padding may fill a packet up to the MTU, not beyond (WireGuard paper, section 5.4.6).
-fn padded(len: usize, mtu: usize) -> usize {
-    len.next_multiple_of(16).min(mtu.max(len))
 }

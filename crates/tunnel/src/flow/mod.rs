@@ -63,9 +63,9 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// One packet.
-    pub fn of(packet: &[u8]) -> Volume {
-        Volume { packets: 1, bytes: packet.len() as u64 }
+    /// One packet of so many bytes.
+    pub fn packet(bytes: usize) -> Volume {
+        Volume { packets: 1, bytes: bytes as u64 }
     }
 }
 

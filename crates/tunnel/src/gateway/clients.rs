@@ -37,12 +37,11 @@ impl GatewayState {
             }
         };
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
-        let (before, addresses) = (peer.info.addresses.clone(), info.addresses.clone());
-        let moved = before != addresses;
+        let before = std::mem::replace(&mut peer.info, info.clone());
+        let moved = before.addresses != info.addresses;
         if let Some(session) = &mut peer.session {
             session.info.client = info.clone();
         }
-        peer.info = info;
         peer.role = role;
         peer.access = config.access;
         let old = std::mem::replace(&mut peer.keys, config.keys);
@@ -53,10 +52,10 @@ impl GatewayState {
         for key in &keys {
             self.by_key.insert(key.to_bytes(), at);
         }
-        for address in &before {
+        for address in &before.addresses {
             self.by_address.remove(address);
         }
-        for address in &addresses {
+        for address in &info.addresses {
             self.by_address.insert(*address, at);
         }
         let end = if moved { Some(SessionEnd::Removed) } else { config.access.session_end(self.unix(now)) };

@@ -22,12 +22,12 @@ impl GatewayState {
     ) {
         let Some(flow) = self.flows.get(id) else { return self.counters.count(Drop::NoFlow) };
         let client = flow.client;
-        let (transport, volume) = match packet.get(..len).map(Packet::parse_trusted) {
-            Some(Ok(packet)) => (packet.transport, Volume::of(packet.bytes())),
+        let transport = match packet.get(..len).map(Packet::parse_trusted) {
+            Some(Ok(packet)) => packet.transport,
             Some(Err(why)) => return self.counters.count(why.into()),
             None => return self.counters.count(Drop::BadLength),
         };
-        let progress = self.flows.follow(id, Direction::Down, transport, volume, now);
+        let progress = self.flows.follow(id, Direction::Down, transport, Volume::packet(len), now);
         match self.route(client) {
             Some(route) => self.seal_to(route, packet, len, now, datagrams),
             None => self.counters.count(Drop::NoEndpoint),

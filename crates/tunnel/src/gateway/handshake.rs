@@ -12,7 +12,7 @@ use crate::counters::Drop;
 use crate::event::Rejection;
 use crate::flow::{Direction, Volume};
 use crate::guard::Admission;
-use crate::noise::{Initiation, Opened, Proof, Refused, Tunnel, TunnelKeys};
+use crate::noise::{Initiation, Opened, Proof, Refused, Tunnel, TunnelKeys, padded_len, sealed_len};
 use crate::peer::{ClientKey, Route};
 use crate::sink::{DatagramSink, InnerSink};
 
@@ -89,7 +89,7 @@ impl GatewayState {
     ) -> bool {
         let Some(&slot) = self.by_endpoint.get(&from) else { return false };
         let unix = self.unix(now);
-        let Some(found) = self.tunnels.get_mut(slot as usize) else { return false };
+        let Some(found) = self.tunnels.get(slot as usize) else { return false };
         let current = self
             .peers
             .get(found.peer as usize)
@@ -97,14 +97,7 @@ impl GatewayState {
         if !current || found.identity != self.identities[identity].public() {
             return false;
         }
-        match found.tunnel.open(from.ip(), datagram, &mut self.message) {
-            Ok(Opened::Reply(response)) => {
-                send(from, response, datagrams);
-                self.counters.handshakes += 1;
-                true
-            }
-            _ => false,
-        }
+        self.respond(slot, from, datagram, datagrams) == Ok(true)
     }
 
     /// Whether the source may shake hands now; if not, it may get a cookie.
@@ -143,19 +136,28 @@ impl GatewayState {
         now: Instant,
         datagrams: &mut impl DatagramSink,
     ) {
-        let Some(found) = self.tunnels.get_mut(slot as usize) else { return };
-        match found.tunnel.open(from.ip(), datagram, &mut self.message) {
-            Ok(Opened::Reply(response)) => {
-                send(from, response, datagrams);
-                self.counters.handshakes += 1;
-            }
-            Ok(_) => {}
-            Err(why) => {
-                let key = found.key.public;
-                let why = if why == Refused::Replayed { Rejection::Replayed } else { Rejection::Forged };
-                self.reject(from, why, Some(key), now);
-            }
+        if let Err(why) = self.respond(slot, from, datagram, datagrams) {
+            let why = if why == Refused::Replayed { Rejection::Replayed } else { Rejection::Forged };
+            let key = self.tunnels.get(slot as usize).map(|found| found.key.public);
+            self.reject(from, why, key, now);
         }
+    }
+
+    /// Lets a tunnel answer an initiation. Whether it did.
+    fn respond(
+        &mut self,
+        slot: u32,
+        from: SocketAddr,
+        datagram: &[u8],
+        datagrams: &mut impl DatagramSink,
+    ) -> Result<bool, Refused> {
+        let Some(found) = self.tunnels.get_mut(slot as usize) else { return Ok(false) };
+        let Opened::Reply(response) = found.tunnel.open(from.ip(), datagram, &mut self.message)? else {
+            return Ok(false);
+        };
+        send(from, response, datagrams);
+        self.counters.handshakes += 1;
+        Ok(true)
     }
 
     /// The client's tunnel for this key, its present pre-shared key and this identity; made when there is none.
@@ -224,18 +226,18 @@ impl GatewayState {
         let at = found.peer;
         match found.tunnel.open(from.ip(), datagram, room) {
             Ok(Opened::Packet(packet)) => {
-                self.authenticated(at, slot, from, Volume::of(datagram), now);
+                self.authenticated(at, slot, from, Volume::packet(datagram.len()), now);
                 self.flush(slot, from, datagrams);
                 self.handle_inner(at, packet, now, datagrams, inner);
             }
             Ok(Opened::Keepalive) => {
-                self.authenticated(at, slot, from, Volume::of(datagram), now);
+                self.authenticated(at, slot, from, Volume::packet(datagram.len()), now);
                 self.flush(slot, from, datagrams);
             }
             Ok(Opened::Reply(message)) => {
                 send(from, message, datagrams);
                 self.counters.handshakes += 1;
-                self.authenticated(at, slot, from, Volume::of(datagram), now);
+                self.authenticated(at, slot, from, Volume::packet(datagram.len()), now);
                 self.flush(slot, from, datagrams);
             }
             Ok(Opened::Done) => {}
@@ -261,11 +263,14 @@ impl GatewayState {
         datagrams: &mut impl DatagramSink,
     ) {
         let Some(found) = self.tunnels.get_mut(slot as usize) else { return };
-        let room = datagrams.reserve(endpoint, crate::noise::sealed_len(len));
+        let padded = padded_len(len, self.mtu).min(packet.len());
+        let Some(packet) = packet.get_mut(..padded) else { return };
+        let room = datagrams.reserve(endpoint, sealed_len(len));
         match found.tunnel.seal(packet, len, room) {
             Ok(Some(message)) => {
-                let (volume, rekey) = (Volume::of(message), found.tunnel.wants_rekey(message));
-                datagrams.commit(volume.bytes as usize);
+                let (length, rekey) = (message.len(), found.tunnel.wants_rekey(message));
+                let volume = Volume::packet(length);
+                datagrams.commit(length);
                 if let Some(session) =
                     self.peers.get_mut(found.peer as usize).and_then(|p| p.session.as_mut())
                 {

@@ -50,7 +50,7 @@ impl GatewayState {
             },
         };
         let progress =
-            self.flows.follow(id, Direction::Up, packet.transport, Volume::of(packet.bytes()), now);
+            self.flows.follow(id, Direction::Up, packet.transport, Volume::packet(packet.bytes().len()), now);
         if let Some(flow) = self.flows.get(id)
             && flow.allowed.control
             && matches!(packet.transport, Transport::EchoRequest { .. })
@@ -168,7 +168,13 @@ impl GatewayState {
         // The error quotes what the server sent, so the flow seen from the client is the reverse.
         match self.flows.find(at, about.reversed()) {
             Some(id) => {
-                self.flows.follow(id, Direction::Up, packet.transport, Volume::of(packet.bytes()), now);
+                self.flows.follow(
+                    id,
+                    Direction::Up,
+                    packet.transport,
+                    Volume::packet(packet.bytes().len()),
+                    now,
+                );
                 inner.packet(id, at, packet, now);
             }
             None => self.counters.count(Drop::NoFlow),

@@ -54,11 +54,7 @@ impl GatewayState {
                     if is_syn && let Some(packet) = packet.get_mut(..len) {
                         mss::clamp(packet, self.mtu);
                     }
-                    // Padding may fill a packet up to the MTU, not beyond (WireGuard paper, section 5.4.6).
-                    let padded = len.next_multiple_of(16).min(usize::from(self.mtu).max(len));
-                    if let Some(packet) = packet.get_mut(..padded) {
-                        self.seal_to(route, packet, len, now, datagrams);
-                    }
+                    self.seal_to(route, packet, len, now, datagrams);
                 }
             }
             None => self.counters.count(Drop::NoEndpoint),
