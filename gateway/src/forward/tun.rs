@@ -18,6 +18,7 @@ const RESET_BYTES: usize = 60;
 pub struct Lan {
     queue: Rc<TunQueue>,
     batch: TunBatch,
+    masquerade: bool,
 }
 
 /// A frame as the state machine takes it.
@@ -25,9 +26,14 @@ pub struct Lan {
 pub struct Arrived<'a>(pub &'a mut Frame);
 
 impl Lan {
-    pub fn new(queue: TunQueue) -> Self {
+    pub fn new(queue: TunQueue, masquerade: bool) -> Self {
         let batch = queue.batch();
-        Lan { queue: Rc::new(queue), batch }
+        Lan { queue: Rc::new(queue), batch, masquerade }
+    }
+
+    /// Whether the kernel hides the clients' addresses from the servers.
+    pub fn masquerades(&self) -> bool {
+        self.masquerade
     }
 
     pub fn queue(&self) -> Rc<TunQueue> {

@@ -132,13 +132,12 @@ impl Gateway {
         );
         let watch = config_path.map(FileWatch::new);
         let started = Timestamp::now();
-        let _kernel = kernel;
         Ok(Gateway {
             config,
             watch,
             workers,
             listening,
-            _kernel,
+            _kernel: kernel,
             audit,
             clients,
             health,

@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use vmsgate_cli::CliError;
 use vmsgate_config::{Config, Egress, Tun};
-use vmsgate_netio::{BindError, BoundSocket, TunDevice, TunQueueFd};
-use vmsgate_netsetup::{CapabilityError, Kernel, Plan, SetupError, apply, drop_capabilities};
+use vmsgate_netio::{BoundSocket, TunDevice, TunQueueFd};
+use vmsgate_netsetup::{Kernel, Plan, apply, drop_capabilities};
 use vmsgate_tunnel::gateway::shard::MAX_WORKERS;
 
+use super::hinted;
 use crate::worker::steering;
 
 /// What the workers move packets through.
@@ -55,7 +56,7 @@ pub fn open(config: &Config, workers: u8) -> Result<Network, CliError> {
 fn listen(address: SocketAddr, workers: u8) -> Result<Vec<BoundSocket>, CliError> {
     let hint = "free the port, or set `listen` in the section `[gateway]`";
     let group = BoundSocket::group(address, workers.into());
-    let group = group.map_err(|error: BindError| CliError::user(error).hint(hint))?;
+    let group = group.map_err(|error| CliError::user(error).hint(hint))?;
     if let (Some(first), true) = (group.first(), workers > 1)
         && let Err(error) = first.steer(&steering(workers))
     {
@@ -67,10 +68,7 @@ fn listen(address: SocketAddr, workers: u8) -> Result<Vec<BoundSocket>, CliError
 /// Makes the interface, lets the kernel route, and gives up the rights for it.
 fn route(config: &Config, tun: &Tun, workers: u8) -> Result<(Vec<TunQueueFd>, Kernel), CliError> {
     let device = TunDevice::create(&tun.interface, workers.into());
-    let device = device.map_err(|error| {
-        let hint = error.hint();
-        CliError::user(error).hint(hint)
-    })?;
+    let device = device.map_err(|error| hinted(error, |e| e.hint().to_owned()))?;
     let plan = Plan {
         interface: device.name,
         mtu: config.gateway.mtu.into(),
@@ -78,13 +76,7 @@ fn route(config: &Config, tun: &Tun, workers: u8) -> Result<(Vec<TunQueueFd>, Ke
         routes: config.gateway.tunnel.clone(),
         masquerade: tun.masquerade,
     };
-    let kernel = apply(&plan).map_err(|error: SetupError| {
-        let hint = error.hint();
-        CliError::user(error).hint(hint)
-    })?;
-    drop_capabilities().map_err(|error: CapabilityError| {
-        let hint = error.hint();
-        CliError::user(error).hint(hint)
-    })?;
+    let kernel = apply(&plan).map_err(|error| hinted(error, |e| e.hint().to_owned()))?;
+    drop_capabilities().map_err(|error| hinted(error, |e| e.hint().to_owned()))?;
     Ok((device.queues, kernel))
 }

@@ -39,7 +39,6 @@ pub struct Core {
     pub(super) proxy: Proxy,
     /// Egress `tun`.
     pub(super) lan: Option<Lan>,
-    masquerade: bool,
     pub(super) couriers: Couriers,
     evidence: Option<Evidence>,
     health: Health,
@@ -73,7 +72,6 @@ impl Core {
                 outlets: Outlets::new(sockets),
                 proxy: Proxy::new(proxy, control, stack, shared.clone()),
                 lan,
-                masquerade: setup.masquerade,
                 couriers: setup.couriers,
                 evidence: None,
                 health: setup.health,
@@ -287,10 +285,10 @@ impl Core {
 
     /// Where a flow that was just opened leaves from.
     fn lan_source(&self, flow: &FlowInfo) -> LanSource {
-        match (&self.lan, self.masquerade) {
-            (Some(_), false) => LanSource::Known(flow.tuple.source),
-            (Some(_), true) => LanSource::Hidden,
-            (None, _) => self.proxy.lan_source(flow.id).map_or(LanSource::Dialling, LanSource::Known),
+        match &self.lan {
+            Some(lan) if lan.masquerades() => LanSource::Hidden,
+            Some(_) => LanSource::Known(flow.tuple.source),
+            None => self.proxy.lan_source(flow.id).map_or(LanSource::Dialling, LanSource::Known),
         }
     }
 

@@ -47,8 +47,9 @@ pub type SharedCore = Rc<RefCell<Core>>;
 /// What a worker is made of.
 struct WorkerSetup {
     sockets: Vec<BoundSocket>,
-    /// Egress `tun`.
+    /// Egress `tun`, and whether it masquerades.
     queue: Option<TunQueueFd>,
+    masquerade: bool,
     parcels: mpsc::Receiver<Parcel>,
     core: CoreSetup,
 }
@@ -56,7 +57,6 @@ struct WorkerSetup {
 pub struct CoreSetup {
     worker: u8,
     workers: u8,
-    masquerade: bool,
     couriers: Couriers,
     stack: StackConfig,
     configuration: Configuration,
@@ -128,7 +128,7 @@ impl Worker {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 // Whoever waits for the start may be gone; then nobody needs the error.
-                Err(error) => return std::mem::drop(ready.send(Err(WorkerError::Thread(error)))),
+                Err(error) => return drop(ready.send(Err(WorkerError::Thread(error)))),
             };
             LocalSet::new().block_on(&runtime, run(setup, requests, ready));
         };
@@ -159,15 +159,15 @@ async fn run(
     mut requests: mpsc::Receiver<Command>,
     ready: oneshot::Sender<Result<(), WorkerError>>,
 ) {
-    let WorkerSetup { sockets, queue, parcels, core: setup } = setup;
+    let WorkerSetup { sockets, queue, masquerade, parcels, core: setup } = setup;
     let sockets = sockets.into_iter().map(|socket| UdpSocket::adopt(socket).map(Rc::new));
     let sockets: Vec<Rc<UdpSocket>> = match sockets.collect::<Result<_, BindError>>() {
         Ok(sockets) => sockets,
-        Err(error) => return std::mem::drop(ready.send(Err(error.into()))),
+        Err(error) => return drop(ready.send(Err(error.into()))),
     };
     let lan = match queue.map(TunQueueFd::into_async).transpose() {
-        Ok(queue) => queue.map(Lan::new),
-        Err(error) => return std::mem::drop(ready.send(Err(WorkerError::Queue(error)))),
+        Ok(queue) => queue.map(|queue| Lan::new(queue, masquerade)),
+        Err(error) => return drop(ready.send(Err(WorkerError::Queue(error)))),
     };
     let (count, rearm) = (sockets.len(), Rc::new(Notify::new()));
     let core = Core::new(setup, sockets, lan, rearm.clone());

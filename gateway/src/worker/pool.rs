@@ -1,6 +1,7 @@
 //! All workers, as the supervisor sees them: each command goes to whom it is about, and the reports become one.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -49,7 +50,6 @@ impl Workers {
             let core = CoreSetup {
                 worker,
                 workers: setup.workers,
-                masquerade: setup.masquerade,
                 couriers: couriers(),
                 stack: setup.stack,
                 configuration: setup.configuration.clone(),
@@ -57,7 +57,9 @@ impl Workers {
                 health: setup.health.clone(),
             };
             let sockets = groups.iter_mut().filter_map(Iterator::next).collect();
-            workers.push(Worker::spawn(WorkerSetup { sockets, queue: queues.next(), parcels, core }).await?);
+            let (queue, masquerade) = (queues.next(), setup.masquerade);
+            let setup = WorkerSetup { sockets, queue, masquerade, parcels, core };
+            workers.push(Worker::spawn(setup).await?);
         }
         Ok(Workers { workers, directory: Directory::default() })
     }
@@ -86,7 +88,7 @@ impl Workers {
         for (worker, share) in self.workers.iter().zip(shares).filter(|(_, share)| !share.is_empty()) {
             worker.send(Command::Clients(share)).await?;
         }
-        let directory = std::sync::Arc::new(self.directory.clone());
+        let directory = Arc::new(self.directory.clone());
         for worker in &self.workers {
             worker.send(Command::Directory(directory.clone())).await?;
         }

@@ -32,22 +32,18 @@ pub(super) async fn receive_lan(core: SharedCore, queue: Rc<TunQueue>, room: Rc<
     let mut frame = Frame::new();
     let mut next = Next::Packet;
     loop {
-        let failed = match next {
-            Next::Packet => queue.readable().await.err(),
+        let ready = match next {
+            Next::Packet => queue.readable().await,
             Next::Room => {
                 room.notified().await;
-                None
+                Ok(())
             }
             Next::Yield => {
                 tokio::task::yield_now().await;
-                None
+                Ok(())
             }
         };
-        let result = match failed {
-            Some(error) => Err(error),
-            None => core.borrow_mut().handle_lan(&mut frame, Instant::now()),
-        };
-        match result {
+        match ready.and_then(|()| core.borrow_mut().handle_lan(&mut frame, Instant::now())) {
             Ok(wait) => next = wait,
             Err(error) => {
                 tracing::error!(%error, "the TUN interface is gone");
