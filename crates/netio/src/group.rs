@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 
 use socket2::Socket;
 
+#[cfg(target_os = "linux")]
+use crate::socket::set_option;
 use crate::socket::{BindError, classify, open};
 
 /// A socket that is bound but belongs to no runtime yet; [`crate::UdpSocket::adopt`] makes it one's own.
@@ -30,21 +32,21 @@ pub struct Instruction {
 impl BoundSocket {
     /// Binds `count` sockets, in the order in which a program counts them. One alone is an ordinary socket.
     pub fn group(address: SocketAddr, count: usize) -> Result<Vec<BoundSocket>, BindError> {
-        let failed = |source: io::Error| classify(address, source);
+        let alone = BoundSocket::bind(address, false)?;
         if count <= 1 {
-            return Ok(vec![BoundSocket {
-                requested: address,
-                socket: open(address, false).map_err(failed)?,
-            }]);
+            return Ok(vec![alone]);
         }
-        // A group would take in another process of the same user, and share the datagrams with it.
-        let alone = open(address, false).map_err(failed)?;
-        let port =
-            alone.local_addr().ok().and_then(|address| address.as_socket()).map(|address| address.port());
-        let address = SocketAddr::new(address.ip(), port.unwrap_or(address.port()));
+        // A group would take in another process of the same user, and share the datagrams with it; now it is known that
+        // there is none.
+        let port = alone.local_addr().map_or(address.port(), |bound| bound.port());
+        let address = SocketAddr::new(address.ip(), port);
         drop(alone);
-        let member = |_| Ok(BoundSocket { requested: address, socket: open(address, true).map_err(failed)? });
-        (0..count).map(member).collect()
+        (0..count).map(|_| BoundSocket::bind(address, true)).collect()
+    }
+
+    pub(crate) fn bind(address: SocketAddr, shared: bool) -> Result<BoundSocket, BindError> {
+        let socket = open(address, shared).map_err(|source| classify(address, source))?;
+        Ok(BoundSocket { requested: address, socket })
     }
 
     /// Size of the kernel's receive buffer, by its own accounting (Linux reports twice what it was asked for).
@@ -59,28 +61,15 @@ impl BoundSocket {
 
     /// Lets `program` choose among the sockets of this one's group.
     #[cfg(target_os = "linux")]
-    #[allow(unsafe_code)]
     pub fn steer(&self, program: &[Instruction]) -> io::Result<()> {
-        use std::os::fd::AsRawFd;
-
         let mut filters: Vec<libc::sock_filter> = program
             .iter()
             .map(|i| libc::sock_filter { code: i.code, jt: i.jump_true, jf: i.jump_false, k: i.operand })
             .collect();
         let len = u16::try_from(filters.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let program = libc::sock_fprog { len, filter: filters.as_mut_ptr() };
-        // SAFETY: the option takes a `sock_fprog` of this size; its `filter` points to `len` instructions that live
-        // until the call returns, and the kernel copies them.
-        let result = unsafe {
-            libc::setsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_REUSEPORT_CBPF,
-                (&raw const program).cast(),
-                size_of::<libc::sock_fprog>() as libc::socklen_t,
-            )
-        };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        // `filters` lives until the call returns, and the kernel copies what `program` points to.
+        set_option(&self.socket, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
     }
 }
 

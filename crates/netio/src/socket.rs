@@ -43,8 +43,7 @@ impl UdpSocket {
     /// Opens a socket; must be called within a tokio runtime. `[::]` also receives IPv4, other addresses only their
     /// own family.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let failed = |source: io::Error| classify(address, source);
-        Self::adopt(BoundSocket { requested: address, socket: open(address, false).map_err(failed)? })
+        Self::adopt(BoundSocket::bind(address, false)?)
     }
 
     /// Takes a bound socket into the runtime of the caller.
@@ -192,25 +191,26 @@ fn enlarge_buffers(socket: &Socket) {
     // Beyond the system's limit, for whoever has CAP_NET_ADMIN.
     #[cfg(target_os = "linux")]
     for option in [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE] {
-        force_buffer(socket, option);
+        let _ = set_option(socket, option, &(WANTED_BUFFER_BYTES as libc::c_int));
     }
 }
 
+/// Sets a socket option that socket2 does not know.
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
-fn force_buffer(socket: &Socket, option: libc::c_int) {
+#[expect(unsafe_code, reason = "there is no safe way to these options")]
+pub(crate) fn set_option<T>(socket: &Socket, option: libc::c_int, value: &T) -> io::Result<()> {
     use std::os::fd::AsRawFd;
-    let bytes = WANTED_BUFFER_BYTES as libc::c_int;
-    // SAFETY: both options take one `int`, which lives until the call returns.
-    unsafe {
+    // SAFETY: `value` is `size_of::<T>()` bytes that live until the call returns; the kernel only reads them.
+    let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
             option,
-            (&raw const bytes).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
         )
     };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 pub(crate) fn classify(address: SocketAddr, source: io::Error) -> BindError {

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Write};
 
 use super::layout::{Layout, TCP, put, take};
 use super::merge::{Candidate, Growing, MAX_PACKETS};
-use super::virtio::{GSO_NONE, GSO_TCP_V4, GSO_TCP_V6, GSO_UDP, NEEDS_CHECKSUM, VIRTIO_BYTES, VirtioHeader};
+use super::virtio::{GSO_NONE, NEEDS_CHECKSUM, VIRTIO_BYTES, VirtioHeader, gso_type_of};
 
 /// Stays in a core's second-level cache, and holds four trains of the largest size.
 const ARENA_BYTES: usize = 256 << 10;
@@ -254,12 +254,7 @@ impl Outgoing {
             let [flags] = take(packet, start + 13);
             put(packet, start + 13, [flags | PSH]);
         }
-        let gso_type = match (train.packets(), layout.protocol, layout.v6) {
-            (1, ..) => GSO_NONE,
-            (_, TCP, false) => GSO_TCP_V4,
-            (_, TCP, true) => GSO_TCP_V6,
-            _ => GSO_UDP,
-        };
+        let gso_type = if train.packets() == 1 { GSO_NONE } else { gso_type_of(&layout) };
         VirtioHeader {
             flags: NEEDS_CHECKSUM,
             gso_type,
@@ -290,13 +285,7 @@ impl fmt::Debug for TunBatch {
 mod tests {
     use super::*;
     use crate::tun::layout::UDP;
-    use crate::tun::reference::{ACK, CWR, FIN, Spec, Written};
-
-    fn seeded() -> fastrand::Rng {
-        let seed = fastrand::u64(..);
-        println!("seed {seed}");
-        fastrand::Rng::with_seed(seed)
-    }
+    use crate::tun::reference::{ACK, CWR, FIN, Spec, Written, seeded};
 
     fn push(batch: &mut TunBatch, run: u64, packet: &[u8]) {
         batch.room(packet.len() + 16)[..packet.len()].copy_from_slice(packet);

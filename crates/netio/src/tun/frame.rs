@@ -5,9 +5,7 @@ use std::io::{self, Read};
 
 use super::checksum::Sum;
 use super::layout::{Layout, MAX_HEADER_BYTES, TCP, never_zero, put, take};
-use super::virtio::{
-    GSO_ECN, GSO_NONE, GSO_TCP_V4, GSO_TCP_V6, GSO_UDP, NEEDS_CHECKSUM, VIRTIO_BYTES, VirtioHeader,
-};
+use super::virtio::{GSO_ECN, GSO_NONE, GSO_UDP, NEEDS_CHECKSUM, VIRTIO_BYTES, VirtioHeader, gso_type_of};
 
 /// Spare bytes behind every packet: WireGuard pads to a multiple of sixteen.
 const SPARE_BYTES: usize = 15;
@@ -167,11 +165,7 @@ impl Frame {
 impl Train {
     fn of(packet: &[u8], header: VirtioHeader) -> Result<Self, Malformed> {
         let layout = Layout::of(packet).ok_or(Malformed::Header)?;
-        let kind = match (layout.protocol, layout.v6) {
-            (TCP, false) => GSO_TCP_V4,
-            (TCP, true) => GSO_TCP_V6,
-            _ => GSO_UDP,
-        };
+        let kind = gso_type_of(&layout);
         if header.gso_type != kind && (header.gso_type != kind | GSO_ECN || kind == GSO_UDP) {
             return Err(Malformed::Train);
         }
@@ -261,13 +255,8 @@ impl fmt::Debug for Frame {
 mod tests {
     use super::*;
     use crate::tun::layout::UDP;
-    use crate::tun::reference::{ACK, FIN, PSH, Spec};
-
-    fn seeded() -> fastrand::Rng {
-        let seed = fastrand::u64(..);
-        println!("seed {seed}");
-        fastrand::Rng::with_seed(seed)
-    }
+    use crate::tun::reference::{ACK, FIN, PSH, Spec, seeded};
+    use crate::tun::virtio::GSO_TCP_V6;
 
     fn read(frame: &mut Frame, bytes: &[u8]) -> bool {
         frame.read_from(&mut &bytes[..]).unwrap()

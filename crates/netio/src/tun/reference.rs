@@ -186,6 +186,13 @@ impl Spec {
     }
 }
 
+/// A generator whose seed is printed, so that a failure can be repeated.
+pub(super) fn seeded() -> fastrand::Rng {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
 /// RFC 1071, word by word.
 pub(super) fn simple_checksum(bytes: &[u8]) -> u16 {
     let mut sum = 0u32;

@@ -1,5 +1,7 @@
 //! `virtio_net_hdr`: what the kernel and we tell each other about the packet behind it (`linux/virtio_net.h`).
 
+use super::layout::{Layout, TCP};
+
 /// Size of the header; `IFF_VNET_HDR` puts one before every packet.
 pub(super) const VIRTIO_BYTES: usize = 10;
 
@@ -13,6 +15,15 @@ pub(super) const GSO_TCP_V6: u8 = 4;
 pub(super) const GSO_UDP: u8 = 5;
 /// Beside a TCP kind: the train's first packet has CWR set.
 pub(super) const GSO_ECN: u8 = 0x80;
+
+/// The kind of a train of packets that are laid out so.
+pub(super) const fn gso_type_of(layout: &Layout) -> u8 {
+    match (layout.protocol, layout.v6) {
+        (TCP, false) => GSO_TCP_V4,
+        (TCP, true) => GSO_TCP_V6,
+        _ => GSO_UDP,
+    }
+}
 
 /// In the machine's byte order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
