@@ -1,6 +1,7 @@
 //! One VMS site with the product on its gateway host: configured, initialised and running as an ordinary user.
 
 mod configuration;
+mod crowd;
 mod egress;
 mod readiness;
 
@@ -28,7 +29,10 @@ use crate::{
     web::Web,
 };
 
-pub use self::egress::{Egress, FORWARDING};
+pub use self::{
+    crowd::SOURCES,
+    egress::{Egress, FORWARDING},
+};
 
 /// Where the gateway answers `/readyz`, on the loopback of its host.
 pub const ADMIN: &str = "127.0.0.1:9586";

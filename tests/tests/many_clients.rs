@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, net::Ipv4Addr, os::unix::fs::chown};
-
 use serde_json::Value;
 use vmsgate_tests::{
     curl::Download,
-    load::{clients::register, handshakes},
-    process::User,
+    load::handshakes,
     require::can_run,
-    site::{self, Site},
+    site::{self, SOURCES, Site},
     stock::{self, StockClient},
     topology::{Family, PORT, Topology},
     web::FILE_BYTES,
@@ -19,8 +16,6 @@ use vmsgate_tests::{
 const CLIENTS: usize = 10_000;
 /// Handshakes in flight: as if all clients had been told to renew at once.
 const WINDOW: usize = 256;
-/// Client `i` has this address and `i`.
-const SOURCES: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 0);
 
 #[test]
 fn ten_thousand_clients_connect_and_renew_together_while_a_download_goes_on_and_loses_no_byte() {
@@ -29,16 +24,9 @@ fn ten_thousand_clients_connect_and_renew_together_while_a_download_goes_on_and_
     }
     let mut site = Site::prepare(Family::V4).unwrap();
     let profile = site.add_client("anna", "smart-client").unwrap();
-    let passphrase = site.folder().join("passphrase");
-    let keys = register(&site.data(), &passphrase, "smart-client", CLIENTS).unwrap();
-    // Written as root, but the gateway's.
-    for entry in fs::read_dir(site.data()).unwrap() {
-        chown(entry.unwrap().path(), Some(User::Gateway.uid()), Some(User::Gateway.uid())).unwrap();
-    }
+    let keys = site.register(CLIENTS).unwrap();
     site.run().unwrap();
-    let crowd = site.topology.add_client().unwrap();
-    crowd.namespace.ip("route add local 198.19.0.0/16 dev lo").unwrap();
-    site.topology.internet.ip(&format!("route add 198.19.0.0/16 via {}", crowd.v4)).unwrap();
+    let crowd = site.topology.add_crowd().unwrap();
     let shake_hands = || -> Value {
         let gateway = (Topology::gateway_address(Family::V4), PORT).into();
         let work = || handshakes::run(&keys, gateway, SOURCES, WINDOW).unwrap();

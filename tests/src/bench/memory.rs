@@ -1,18 +1,13 @@
 //! What an idle client costs in memory: registered only, and with an open session.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, UdpSocket},
-    os::unix::fs::chown,
-};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use anyhow::{Context, Result};
 
 use crate::{
     bench::{report::Report, usage::resident_bytes},
-    load::clients,
-    process::User,
     raw::{Keys, RawClient},
-    site::Site,
+    site::{SOURCES, Site},
     topology::Family,
 };
 
@@ -25,7 +20,7 @@ pub fn idle_clients(report: &mut Report, count: usize) -> Result<()> {
     site.run()?;
     let id = site.gateway()?.id();
     let empty = resident_bytes(id)?;
-    let clients = register(&site, count)?;
+    let clients = site.register(count)?;
     site.wait_for_clients(count as u64)?;
     let registered = resident_bytes(id)?;
     connect(&site, &clients)?;
@@ -38,25 +33,13 @@ pub fn idle_clients(report: &mut Report, count: usize) -> Result<()> {
     report.add(&case, "connected", "MiB in total", connected as f64 / f64::from(1 << 20))
 }
 
-fn register(site: &Site, count: usize) -> Result<Vec<Keys>> {
-    let clients = clients::register(&site.data(), &site.folder().join("passphrase"), "smart-client", count)?;
-    // SQLite's files beside the database may have been made by this process, which is root.
-    for entry in std::fs::read_dir(site.data())? {
-        chown(entry?.path(), Some(User::Gateway.uid()), Some(User::Gateway.uid()))?;
-    }
-    Ok(clients)
-}
-
 /// Opens a session for each, from an address of its own, and leaves.
 fn connect(site: &Site, clients: &[Keys]) -> Result<()> {
-    let host = site.topology.add_client()?;
-    // Any address of these ranges is the client machine's.
-    host.namespace.ip("route add local 198.19.0.0/16 dev lo")?;
-    site.topology.internet.ip(&format!("route add 198.19.0.0/16 via {}", host.v4))?;
-    for (i, keys) in (1_u16..).zip(clients) {
-        let [high, low] = i.to_be_bytes();
+    let host = site.topology.add_crowd()?;
+    for (i, keys) in (1_u32..).zip(clients) {
+        let source = Ipv4Addr::from_bits(SOURCES.to_bits() + i);
         let socket = host.namespace.run(|| -> std::io::Result<_> {
-            let socket = UdpSocket::bind((Ipv4Addr::new(198, 19, high, low), 0))?;
+            let socket = UdpSocket::bind((source, 0))?;
             socket.connect("198.51.100.10:51820")?;
             Ok(socket)
         })??;
