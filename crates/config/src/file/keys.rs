@@ -66,7 +66,8 @@ section! {
     MASQUERADE, "masquerade", Flag, None, Default("true"), "true",
         "Egress `tun`: whether the servers see the gateway's address (`true`) or each client's own tunnel \
          address (`false`). Without it the recording network needs a route to the tunnel ranges by way of the \
-         gateway, and the tunnel ranges belong in XProtect's \"local IP ranges\".";
+         gateway, and the tunnel ranges belong in XProtect's \"local IP ranges\"; with it the kernel chooses the \
+         port on the recording network and a flow's record does not have it.";
     WORKERS, "workers", Count, Some((0, 64)), Default("0"), "0",
         "Threads that move packets, each with its own sockets and its own share of the clients. 0: one per \
          processor core.";
