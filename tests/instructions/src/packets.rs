@@ -51,7 +51,7 @@ pub(crate) fn find_and_follow(rounds: u32) -> Result<()> {
     for client in 0..CLIENTS {
         flows.open(client, tuple, allowed.clone(), now).ok().context("the table is full")?;
     }
-    let volume = Volume::of(&bytes);
+    let volume = Volume::packet(bytes.len());
     for round in 0..rounds {
         let client = round % CLIENTS;
         measured(|| {
