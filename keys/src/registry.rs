@@ -7,6 +7,7 @@
 //! with a greater number.
 
 mod address;
+mod audit_key;
 mod change;
 mod client;
 mod error;

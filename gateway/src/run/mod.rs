@@ -19,10 +19,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use vmsgate_audit::event::{Event, GatewayStarted, GatewayStopped};
-use vmsgate_audit::{AuditHandle, AuditWriter, Chain, Label, Reason, Record, UtcTime, WriterConfig};
+use vmsgate_audit::{
+    AuditHandle, AuditWriter, Chain, Checkpoints, Label, Reason, Record, UtcTime, WriterConfig,
+};
 use vmsgate_cli::{CliError, OrFail, WithHint};
 use vmsgate_config::{Config, Egress};
-use vmsgate_keys::{DataDir, Identity, Keystore, MasterKey, Passphrase, Registry, RegistryError};
+use vmsgate_keys::{Actor, DataDir, Identity, Keystore, MasterKey, Passphrase, Registry, RegistryError};
 use vmsgate_netsetup::Kernel;
 use x25519_dalek::StaticSecret;
 
@@ -103,8 +105,10 @@ impl Gateway {
         configuration::warn_about_buffers(&receive_buffers);
 
         let chain = Chain::gateway(&config.gateway.name);
-        let capacity = WriterConfig { capacity: config.audit.queue as usize, ..WriterConfig::default() };
-        let audit = AuditWriter::spawn(registry.database(), chain, capacity, now()).await;
+        let key = registry.audit_signing_key(&master, &Actor::current()).await.map_err(registry_error)?;
+        let checkpoints = Some(Checkpoints::every_minute(key));
+        let writing = WriterConfig { capacity: config.audit.queue as usize, checkpoints };
+        let audit = AuditWriter::spawn(registry.database(), chain, writing, now()).await;
         let audit = audit.or_user("the audit log cannot be written")?;
 
         let mut clients = ClientSource::new(registry, master);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 use vmsgate_audit::{
-    Chain, Database, Label, Record, Snapshot, WriteTransaction, append,
+    Chain, Database, Label, Record, Snapshot, VerifyingKey, WriteTransaction, append,
     event::{Admin, Event},
 };
 
@@ -23,9 +23,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Change {
     db: Database,
-    tx: WriteTransaction,
+    pub(super) tx: WriteTransaction,
     revision: Revision,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     actor: Label,
     records: Vec<Record>,
 }
@@ -63,7 +63,7 @@ impl Change {
         Ok(self.db.commit(self.tx).await?)
     }
 
-    /// Sets up an empty registry: its settings and the first identity of the gateway.
+    /// Sets up an empty registry: its settings, the gateway's first identity and the audit signing key.
     ///
     /// # Errors
     /// [`RegistryError::AlreadyInitialised`].
@@ -84,8 +84,11 @@ impl Change {
         struct Initialised<'a> {
             settings: &'a Settings,
             identity: String,
+            audit_key: Option<VerifyingKey>,
         }
-        let after = Initialised { settings, identity: identity.public_key.fingerprint().to_string() };
+        let identity_name = identity.public_key.fingerprint().to_string();
+        let audit_key = self.insert_audit_key(master).await?;
+        let after = Initialised { settings, identity: identity_name, audit_key };
         self.record("registry.init", &settings.name, None::<&Client>, Some(&after))?;
         Ok(identity)
     }
@@ -204,7 +207,7 @@ impl Change {
         }
     }
 
-    fn record<S: Serialize>(
+    pub(super) fn record<S: Serialize>(
         &mut self,
         act: &str,
         object: &str,

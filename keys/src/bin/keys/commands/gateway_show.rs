@@ -1,6 +1,7 @@
 //! `gateway show`: who the gateway is to its clients.
 
 use serde::Serialize;
+use vmsgate_audit::VerifyingKey;
 use vmsgate_cli::{CliError, Table, human};
 use vmsgate_keys::{Fingerprint, Identity};
 
@@ -13,6 +14,13 @@ struct Report<'a> {
     tunnel: Vec<String>,
     addresses: Vec<String>,
     identities: Vec<IdentityReport<'a>>,
+    audit_key: Option<AuditKeyReport>,
+}
+
+#[derive(Serialize)]
+struct AuditKeyReport {
+    public_key: VerifyingKey,
+    fingerprint: vmsgate_audit::Fingerprint,
 }
 
 #[derive(Serialize)]
@@ -25,6 +33,7 @@ struct IdentityReport<'a> {
 pub async fn run(context: &Context) -> Result<(), CliError> {
     let (registry, site) = context.site().await?;
     let identities = registry.identities().await.map_err(registry_error)?;
+    let audit_key = registry.audit_public_key().await.map_err(registry_error)?;
     let report = Report {
         name: &site.gateway_name,
         endpoints: site.endpoints.iter().map(ToString::to_string).collect(),
@@ -34,6 +43,8 @@ pub async fn run(context: &Context) -> Result<(), CliError> {
             .iter()
             .map(|identity| IdentityReport { identity, fingerprint: identity.public_key.fingerprint() })
             .collect(),
+        audit_key: audit_key
+            .map(|public_key| AuditKeyReport { public_key, fingerprint: public_key.fingerprint() }),
     };
     let printer = &context.printer;
     if printer.is_json() {
@@ -42,7 +53,11 @@ pub async fn run(context: &Context) -> Result<(), CliError> {
     printer.line(format_args!("name       {}", report.name))?;
     printer.line(format_args!("endpoint   {}", report.endpoints.join(", ")))?;
     printer.line(format_args!("tunnel     {}", report.tunnel.join(", ")))?;
-    printer.line(format_args!("addresses  {}\n", report.addresses.join(", ")))?;
+    printer.line(format_args!("addresses  {}", report.addresses.join(", ")))?;
+    match &report.audit_key {
+        Some(key) => printer.line(format_args!("audit key  {}  {}\n", key.public_key, key.fingerprint))?,
+        None => printer.line("audit key  none yet: the gateway makes it when it starts\n")?,
+    }
     let mut table = Table::new(["PUBLIC KEY", "FINGERPRINT", "STATE", "CREATED"]);
     for IdentityReport { identity, fingerprint } in &report.identities {
         table.row([
