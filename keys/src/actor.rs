@@ -27,7 +27,8 @@ impl Actor {
         Self { uid, name: user_name(uid), login: login.filter(|login| *login != NO_LOGIN && *login != uid) }
     }
 
-    pub(crate) fn label(&self) -> Label {
+    /// What records call this user.
+    pub fn label(&self) -> Label {
         let user = describe(self.name.as_deref(), self.uid);
         Label::new(&match self.login {
             Some(login) => format!("{user}, logged in as {}", describe(user_name(login).as_deref(), login)),

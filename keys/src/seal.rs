@@ -30,7 +30,7 @@ pub(crate) struct Sealed(String);
 pub(crate) enum SealedField<'a> {
     IdentityPrivateKey { identity: &'a str },
     PresharedKey { client: &'a str, public_key: &'a str },
-    AuditSigningKey,
+    AuditSigning,
 }
 
 /// A sealed secret cannot be opened: it was altered or moved, or another master key sealed it.
@@ -96,7 +96,7 @@ impl SealedField<'_> {
             Self::PresharedKey { client, public_key } => {
                 format!("vmsgate 1\npre-shared key\n{client}\n{public_key}")
             }
-            Self::AuditSigningKey => "vmsgate 1\naudit signing key".to_owned(),
+            Self::AuditSigning => "vmsgate 1\naudit signing key".to_owned(),
         }
         .into_bytes()
     }

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
+    chain::Hash,
     checkpoint::Checkpoint,
     ports::Ports,
-    subject::{Destination, FlowSubject, Protocol, SessionSubject, Traffic},
+    subject::{Destination, FlowSubject, Protocol, SessionSubject, Tls, Traffic},
     text::{Label, Reason, Snapshot},
     time::UtcTime,
 };
@@ -30,6 +31,7 @@ pub enum Event {
     GatewayStarted(GatewayStarted),
     GatewayStopped(GatewayStopped),
     GatewayConfig(GatewayConfig),
+    ClockStepped(ClockStepped),
     Gap(Gap),
     Checkpoint(Checkpoint),
     /// A kind that a later version wrote: kept as it is, so that an older program still reads the whole log.
@@ -74,6 +76,9 @@ pub struct FlowClosed {
     pub opened: UtcTime,
     pub duration_ms: u64,
     pub traffic: Traffic,
+    /// What a TCP connection was seen to carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 /// Attempts that policy refused, all of one session and destination within ten seconds.
@@ -133,6 +138,9 @@ pub struct Admin {
 pub struct GatewayStarted {
     pub version: Label,
     pub listen: Vec<SocketAddr>,
+    /// SHA-256 of the configuration file; none if there was no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_hash: Option<Hash>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +154,17 @@ pub struct GatewayConfig {
     pub previous_policy: Label,
     /// Live flows that the new policy no longer allows and that were cut.
     pub flows_cut: u64,
+    /// SHA-256 of the configuration file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_hash: Option<Hash>,
+}
+
+/// The wall clock was set, by hand or by a time service: times before and after it do not compare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockStepped {
+    /// What the clock would have shown had it just gone on.
+    pub expected: UtcTime,
+    pub found: UtcTime,
 }
 
 /// Records that could not be kept.
@@ -179,6 +198,7 @@ impl Event {
             Self::GatewayStarted(_) => "gateway.started",
             Self::GatewayStopped(_) => "gateway.stopped",
             Self::GatewayConfig(_) => "gateway.config",
+            Self::ClockStepped(_) => "gateway.clock-stepped",
             Self::Gap(_) => "audit.gap",
             Self::Checkpoint(_) => "audit.checkpoint",
             Self::Unknown(unknown) => return unknown.kind.clone(),
@@ -221,6 +241,7 @@ impl Event {
             Self::GatewayStarted(event) => object(event),
             Self::GatewayStopped(event) => object(event),
             Self::GatewayConfig(event) => object(event),
+            Self::ClockStepped(event) => object(event),
             Self::Gap(event) => object(event),
             Self::Checkpoint(event) => object(event),
             Self::Unknown(unknown) => unknown.fields.clone(),
@@ -239,6 +260,7 @@ impl Event {
             "gateway.started" => Self::GatewayStarted(parse(fields)?),
             "gateway.stopped" => Self::GatewayStopped(parse(fields)?),
             "gateway.config" => Self::GatewayConfig(parse(fields)?),
+            "gateway.clock-stepped" => Self::ClockStepped(parse(fields)?),
             "audit.gap" => Self::Gap(parse(fields)?),
             "audit.checkpoint" => Self::Checkpoint(parse(fields)?),
             other => match other.strip_prefix(ADMIN) {

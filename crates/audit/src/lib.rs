@@ -57,7 +57,7 @@ pub use record::{Entry, Record};
 pub use signing::{Signature, SigningKey, VerifyingKey};
 pub use signing_key::{StoredSigningKey, signing_key, store_signing_key};
 pub use store::{StoreError, append, entries, head};
-pub use subject::{Destination, FlowSubject, HostPort, Protocol, SessionSubject, Traffic, Volume};
+pub use subject::{Destination, FlowSubject, HostPort, Protocol, SessionSubject, Tls, Traffic, Volume};
 pub use text::{Fingerprint, Label, Reason, Snapshot};
 pub use time::UtcTime;
 pub use writer::{AuditHandle, AuditWriter, Checkpoints, Progress, StopError, WriterConfig};

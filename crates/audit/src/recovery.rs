@@ -62,7 +62,7 @@ fn closing_record(row: &AnyRow, now: UtcTime) -> Result<Record, sqlx::Error> {
             | Event::SessionRoamed(SessionRoamed { session, .. }),
         ) => Event::SessionClosed(SessionClosed { session, reason, opened, duration_ms, traffic }),
         Some(Event::FlowOpened(FlowOpened { session, flow })) => {
-            Event::FlowClosed(FlowClosed { session, flow, reason, opened, duration_ms, traffic })
+            Event::FlowClosed(FlowClosed { session, flow, reason, opened, duration_ms, traffic, tls: None })
         }
         _ => Event::Gap(Gap {
             missing: 1,

@@ -75,6 +75,18 @@ pub struct Volume {
     pub packets: u64,
 }
 
+/// What the first bytes of a TCP connection were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tls {
+    /// A TLS record from the client.
+    Tls,
+    /// Anything else, from either side.
+    Plain,
+    /// Nothing was sent.
+    None,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     Tcp,

@@ -184,13 +184,18 @@ fn one_of_each() -> Vec<Record> {
     let started = GatewayStarted {
         version: Label::new("0.1.0"),
         listen: vec!["0.0.0.0:51820".parse().unwrap(), "[::]:51820".parse().unwrap()],
+        config_hash: None,
     };
     let events = [
         Event::SessionRoamed(roamed),
         Event::HandshakeRejected(rejected),
         Event::GatewayStarted(started),
         Event::GatewayStopped(GatewayStopped { reason: Reason::new("sigterm") }),
-        Event::GatewayConfig(GatewayConfig { previous_policy: Label::new("p0"), flows_cut: 2 }),
+        Event::GatewayConfig(GatewayConfig {
+            previous_policy: Label::new("p0"),
+            flows_cut: 2,
+            config_hash: None,
+        }),
         Event::Gap(Gap { missing: 5, first: at(1), last: at(2), reason: Reason::new("queue-full") }),
     ];
     let mut records = vec![

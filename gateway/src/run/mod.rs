@@ -260,8 +260,11 @@ impl Gateway {
 }
 
 fn record_start(audit: &AuditHandle, listening: &[SocketAddr], config: &Config) {
-    let started =
-        GatewayStarted { version: Label::new(env!("CARGO_PKG_VERSION")), listen: listening.to_vec() };
+    let started = GatewayStarted {
+        version: Label::new(env!("CARGO_PKG_VERSION")),
+        listen: listening.to_vec(),
+        config_hash: None,
+    };
     let record = Record::new(now(), Event::GatewayStarted(started));
     audit.append(record.under_policy(policy_label(&config.version)));
 }

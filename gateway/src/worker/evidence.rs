@@ -94,6 +94,7 @@ impl Evidence {
                     opened: time(opened),
                     duration_ms: at.saturating_sub(opened),
                     traffic: traffic(moved),
+                    tls: None,
                 };
                 self.put(at, Event::FlowClosed(closed));
             }
@@ -116,7 +117,10 @@ impl Evidence {
 
     pub fn configuration_changed(&mut self, policy: &str, flows_cut: u64) {
         let previous_policy = std::mem::replace(&mut self.policy, policy_label(policy));
-        self.put(unix_now(), Event::GatewayConfig(GatewayConfig { previous_policy, flows_cut }));
+        self.put(
+            unix_now(),
+            Event::GatewayConfig(GatewayConfig { previous_policy, flows_cut, config_hash: None }),
+        );
     }
 
     /// Keeps the counters of what is open beside the log, so that they are known after a crash.

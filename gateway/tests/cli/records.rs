@@ -86,6 +86,7 @@ async fn site_with_records() -> Site {
                 opened: at(1),
                 duration_ms: 59_000,
                 traffic: traffic(),
+                tls: None,
             }),
         ),
         (

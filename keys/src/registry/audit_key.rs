@@ -60,7 +60,7 @@ impl Change {
         let mut seed = Zeroizing::new([0; 32]);
         OsRng.fill_bytes(&mut *seed);
         let public_key = SigningKey::from_seed(&seed).verifying_key();
-        let sealed = master.seal(SealedField::AuditSigningKey, &seed);
+        let sealed = master.seal(SealedField::AuditSigning, &seed);
         let stored = StoredSigningKey {
             public_key,
             sealed_private_key: sealed.as_str().to_owned(),
@@ -73,7 +73,7 @@ impl Change {
 fn unseal(stored: &StoredSigningKey, master: &MasterKey) -> Result<SigningKey, RegistryError> {
     let sealed = Sealed::from_stored(stored.sealed_private_key.clone());
     let seed = master
-        .unseal(SealedField::AuditSigningKey, &sealed)
+        .unseal(SealedField::AuditSigning, &sealed)
         .map_err(|source| RegistryError::Unseal { what: "the audit signing key".to_owned(), source })?;
     let key = SigningKey::from_seed(&seed);
     if key.verifying_key() == stored.public_key { Ok(key) } else { Err(malformed("public key")) }

@@ -93,6 +93,7 @@ pub fn flow_closed(opened: i64, ended: i64, n: u128, id: u64, server: &str) -> R
         opened: at(opened),
         duration_ms: (ended - opened) as u64,
         traffic: traffic(id),
+        tls: None,
     };
     Record::new(at(ended), Event::FlowClosed(event))
 }
