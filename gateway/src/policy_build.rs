@@ -34,6 +34,7 @@ pub fn build_policy(config: &Config) -> Policy {
                     rule: permission.rule.as_str().into(),
                     protocol: protocol(permission.protocol),
                     ports: permission.ports.first..=permission.ports.last,
+                    require_tls: permission.require_tls.as_deref().map(Into::into),
                 },
             );
         }

@@ -124,6 +124,8 @@ pub struct Service {
     pub description: String,
     pub ports: Vec<ProtocolPorts>,
     pub encryption: Encryption,
+    /// Whether a TCP connection to it must be TLS.
+    pub require_tls: bool,
 }
 
 /// What a client may reach.
@@ -135,6 +137,8 @@ pub struct Role {
     pub allow: Vec<String>,
     /// Whether ICMP echo is allowed to each server that the role reaches.
     pub icmp: bool,
+    /// Whether everything that the role reaches over TCP must be TLS.
+    pub require_tls: bool,
     /// Everything the role may reach over TCP and UDP; nothing else is reachable. Ordered by server,
     /// then as the rules are.
     pub permissions: Vec<Permission>,
@@ -150,6 +154,8 @@ pub struct Permission {
     pub addresses: Vec<IpAddr>,
     /// The rule of the role that grants it, as written.
     pub rule: String,
+    /// The words of the file that let only TLS pass, e.g. `service recording-server: require-tls`; none over UDP.
+    pub require_tls: Option<String>,
 }
 
 /// `[proxy]`

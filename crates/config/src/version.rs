@@ -2,7 +2,7 @@
 //!
 //! It is the beginning of the SHA-256 of a canonical text that has one line per fact which can change a verdict:
 //! tunnel ranges, what a refusal looks like, servers with their addresses and exceptions, roles with their
-//! permissions, and the built-in never-expose list. Descriptions, host names, limits and the order of the file
+//! permissions and where those ask for TLS, and the built-in never-expose list. Descriptions, host names, limits and the order of the file
 //! are not part of it. The fields of a line are separated by tabs, which no name or address can contain.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::catalogue::NEVER_EXPOSE;
-use crate::resolved::{Gateway, Role, Server};
+use crate::resolved::{Gateway, Permission, Role, Server};
 
 /// Bytes of the digest that are kept: enough that two policies of one site never share a name by chance.
 const KEPT_BYTES: usize = 8;
@@ -33,7 +33,9 @@ pub(crate) fn of_policy(gateway: &Gateway, servers: &[Server], roles: &BTreeMap<
         lines.push(format!("role\t{}\t{}", role.name, role.icmp));
         lines.extend(role.permissions.iter().map(|permission| {
             let (protocol, ports) = (permission.protocol, permission.ports);
-            format!("allow\t{}\t{}\t{}\t{protocol}/{ports}", role.name, permission.server, permission.service)
+            let tls = if permission.require_tls.is_some() { "\ttls" } else { "" };
+            let Permission { server, service, .. } = permission;
+            format!("allow\t{}\t{server}\t{service}\t{protocol}/{ports}{tls}", role.name)
         }));
     }
     lines.sort_unstable();

@@ -32,6 +32,8 @@ pub enum Drop {
     BadTransport,
     /// Policy refused the flow.
     Denied,
+    /// On a flow that must be TLS, bytes from further on than those that tell.
+    TlsNotToldYet,
     /// A packet that belongs to no flow and may not open one.
     NoFlow,
     /// Outbound, but the client's address outside is not known.
@@ -61,6 +63,7 @@ const NAMES: [&str; Drop::EgressFull as usize + 1] = [
     "bad-address",
     "bad-transport-header",
     "denied",
+    "tls-not-told-yet",
     "no-flow",
     "no-endpoint",
     "handover-full",

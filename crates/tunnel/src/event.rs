@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use x25519_dalek::PublicKey;
 
-use crate::flow::{CloseReason, FlowId, Traffic};
+use crate::flow::{CloseReason, FirstBytes, FlowId, Traffic};
 use crate::packet::FiveTuple;
 use crate::policy::{Allowed, DenyReason, Protocol};
 
@@ -127,6 +127,8 @@ pub enum GatewayEvent {
         /// Where the server accepts a RST, of a TCP connection that was cut.
         reset_at: Option<u32>,
         traffic: Traffic,
+        /// Of a TCP connection.
+        first_bytes: Option<FirstBytes>,
         opened: UnixMillis,
         at: UnixMillis,
     },

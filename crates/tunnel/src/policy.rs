@@ -53,6 +53,8 @@ pub struct Grant {
     pub rule: Arc<str>,
     pub protocol: Protocol,
     pub ports: RangeInclusive<u16>,
+    /// The configuration's words that let only TLS pass, e.g. `service recording-server: require-tls`. For TCP.
+    pub require_tls: Option<Arc<str>>,
 }
 
 /// A verdict on one flow.
@@ -68,6 +70,8 @@ pub struct Allowed {
     pub server: Arc<str>,
     pub service: Arc<str>,
     pub rule: Arc<str>,
+    /// The words that let only TLS pass, if any do.
+    pub require_tls: Option<Arc<str>>,
     /// A control service of the gateway itself, not of the recording network.
     pub control: bool,
 }
@@ -105,6 +109,8 @@ pub enum DenyReason {
     FlowLimit,
     /// A transport protocol that the gateway does not forward.
     Protocol,
+    /// Clear text where the service or the role requires TLS.
+    TlsRequired,
 }
 
 impl DenyReason {
@@ -119,6 +125,7 @@ impl DenyReason {
             DenyReason::AuditUnavailable => "audit-unavailable",
             DenyReason::FlowLimit => "flow-limit",
             DenyReason::Protocol => "protocol-not-forwarded",
+            DenyReason::TlsRequired => "tls-required",
         }
     }
 }
@@ -206,6 +213,7 @@ impl Policy {
                 server: self.servers[server.0 as usize].clone(),
                 service: if protocol == Protocol::Icmp { "icmp-echo".into() } else { grant.service.clone() },
                 rule: format!("{}: {}", role.name, grant.rule).into(),
+                require_tls: role.require_tls(server, protocol, port),
                 control: false,
             }),
             None => {
@@ -231,6 +239,7 @@ impl Policy {
             server: "gateway".into(),
             service: service.into(),
             rule: "control services".into(),
+            require_tls: None,
             control: true,
         })
     }
@@ -270,11 +279,25 @@ impl Policy {
     }
 }
 
+impl Role {
+    /// Services may share a port: what one of them requires holds for all.
+    fn require_tls(&self, server: ServerId, protocol: Protocol, port: u16) -> Option<Arc<str>> {
+        let mut grants = self.grants.get(&server)?.iter().filter(|grant| grant.covers(protocol, port));
+        grants.find_map(|grant| grant.require_tls.clone()).filter(|_| protocol == Protocol::Tcp)
+    }
+}
+
+impl Grant {
+    fn covers(&self, protocol: Protocol, port: u16) -> bool {
+        self.protocol == protocol && self.ports.contains(&port)
+    }
+}
+
 fn matching<'a>(role: &Role, grants: &'a [Grant], protocol: Protocol, port: u16) -> Option<&'a Grant> {
     if protocol == Protocol::Icmp {
         return grants.first().filter(|_| role.icmp_echo);
     }
-    grants.iter().find(|grant| grant.protocol == protocol && grant.ports.contains(&port))
+    grants.iter().find(|grant| grant.covers(protocol, port))
 }
 
 fn distance(ports: &RangeInclusive<u16>, port: u16) -> u16 {

@@ -59,6 +59,8 @@ struct Answer {
     service: Option<String>,
     /// The rule that decided.
     rule: String,
+    /// The words of the configuration that let only TLS pass.
+    require_tls: Option<String>,
     /// Why it is refused, as denial records name it.
     reason: Option<&'static str>,
     /// The rule closest to allowing it.
@@ -123,6 +125,7 @@ impl Answer {
                 server: Some(allowed.server.to_string()),
                 service: Some(allowed.service.to_string()),
                 rule: allowed.rule.to_string(),
+                require_tls: allowed.require_tls.map(|rule| rule.to_string()),
                 reason: None,
                 nearest: None,
             },
@@ -132,6 +135,7 @@ impl Answer {
                 server: refusal.server.map(|server| server.to_string()),
                 service: None,
                 rule: refusal.rule.to_string(),
+                require_tls: None,
                 reason: Some(refusal.reason.as_str()),
                 nearest: refusal.nearest.map(|rule| rule.to_string()),
             },
@@ -146,6 +150,7 @@ impl Answer {
             && self.target == target
             && (self.allowed, self.reason) == (next.allowed, next.reason)
             && (&self.service, &self.rule, &self.nearest) == (&next.service, &next.rule, &next.nearest)
+            && self.require_tls == next.require_tls
     }
 }
 
@@ -164,6 +169,9 @@ fn print(context: &Context, report: &Report) -> Result<(), CliError> {
             let service = answer.service.as_deref().unwrap_or_default();
             printer.line(format_args!("{}  {place}: {service}", printer.paint(Style::Good, "allowed")))?;
             printer.line(format_args!("  by rule     {}", answer.rule))?;
+            if let Some(rule) = &answer.require_tls {
+                printer.line(format_args!("  TLS only    {rule}"))?;
+            }
         } else {
             let reason = answer.reason.unwrap_or_default();
             printer.line(format_args!("{}  {place}: {reason}", printer.paint(Style::Error, "refused")))?;

@@ -267,7 +267,7 @@ impl Core {
                 GatewayEvent::FlowOpened { flow, .. } => lan_source = self.lan_source(flow),
                 GatewayEvent::FlowClosed { flow, reason, reset_at, .. } => {
                     self.proxy.flow_closed(flow.id, *reason);
-                    cut += u64::from(*reason == CloseReason::Policy);
+                    cut += u64::from(matches!(reason, CloseReason::Policy | CloseReason::TlsRequired));
                     if let (Some(lan), Some(sequence)) = (&mut self.lan, reset_at)
                         && !flow.allowed.control
                     {

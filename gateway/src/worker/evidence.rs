@@ -13,7 +13,7 @@ use vmsgate_audit::event::{
 };
 use vmsgate_audit::{
     AuditHandle, Destination, Fingerprint, FlowSubject, HostPort, Label, Ports, Progress, Protocol, Reason,
-    Record, SessionSubject, Traffic, UtcTime, Volume,
+    Record, SessionSubject, Tls, Traffic, UtcTime, Volume,
 };
 use vmsgate_tunnel::event::{Denial, FlowInfo, GatewayEvent, RejectedHandshakes, SessionInfo, UnixMillis};
 use vmsgate_tunnel::flow::{self, FlowId};
@@ -84,7 +84,7 @@ impl Evidence {
                     LanSource::Hidden => self.flow_connected(id, None),
                 }
             }
-            GatewayEvent::FlowClosed { flow, reason, traffic: moved, opened, at, .. } => {
+            GatewayEvent::FlowClosed { flow, reason, traffic: moved, first_bytes, opened, at, .. } => {
                 self.flow_connected(flow.id, None);
                 let lan_source = self.lan_sources.remove(&flow.id);
                 let closed = FlowClosed {
@@ -94,7 +94,7 @@ impl Evidence {
                     opened: time(opened),
                     duration_ms: at.saturating_sub(opened),
                     traffic: traffic(moved),
-                    tls: None,
+                    tls: first_bytes.map(tls),
                 };
                 self.put(at, Event::FlowClosed(closed));
             }
@@ -216,6 +216,14 @@ fn protocol(protocol: policy::Protocol) -> Protocol {
         policy::Protocol::Tcp => Protocol::Tcp,
         policy::Protocol::Udp => Protocol::Udp,
         policy::Protocol::Icmp => Protocol::Icmp,
+    }
+}
+
+fn tls(seen: flow::FirstBytes) -> Tls {
+    match seen {
+        flow::FirstBytes::Tls => Tls::Tls,
+        flow::FirstBytes::Plain => Tls::Plain,
+        flow::FirstBytes::Nothing => Tls::None,
     }
 }
 

@@ -12,7 +12,7 @@ use vmsgate_tunnel::{
 
 use crate::{
     measured,
-    wire::{ACK, Way, tcp_packet},
+    wire::{ACK, SYN, Way, tcp_packet},
     world::{PAYLOAD, ROLE, SERVER, VIDEO, flow_limits, policy},
 };
 
@@ -47,16 +47,21 @@ pub(crate) fn find_and_follow(rounds: u32) -> Result<()> {
     let bytes = tcp_packet(Way::Up, ACK, 1, PAYLOAD);
     let packet = Packet::parse(&bytes).ok().context("malformed")?;
     let tuple = packet.five_tuple().context("no flow")?;
+    let syn_bytes = tcp_packet(Way::Up, SYN, 0, 0);
+    let syn = Packet::parse(&syn_bytes).ok().context("malformed")?;
+    let volume = Volume::packet(bytes.len());
     let (mut flows, now) = (FlowTable::new(flow_limits(), 1), Instant::now());
     for client in 0..CLIENTS {
-        flows.open(client, tuple, allowed.clone(), now).ok().context("the table is full")?;
+        let (id, _) = flows.open(client, tuple, allowed.clone(), now).ok().context("the table is full")?;
+        // A connection in its middle: its first bytes, here clear text, have been seen.
+        flows.follow(id, Direction::Up, syn.transport, &[], volume, now);
+        flows.follow(id, Direction::Up, packet.transport, packet.payload(), volume, now);
     }
-    let volume = Volume::packet(bytes.len());
     for round in 0..rounds {
         let client = round % CLIENTS;
         measured(|| {
             let id = flows.find(client, tuple)?;
-            Some(flows.follow(id, Direction::Up, packet.transport, volume, now))
+            Some(flows.follow(id, Direction::Up, packet.transport, packet.payload(), volume, now))
         })
         .context("no flow")?;
     }

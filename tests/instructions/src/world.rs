@@ -166,7 +166,7 @@ pub(crate) fn policy() -> Policy {
         for ports in [80..=80, 443..=443, VIDEO..=VIDEO] {
             let protocol = Protocol::Tcp;
             let (service, rule) = ("recording-server".into(), "rec*:recording-server".into());
-            builder.grant(role, Grant { server, service, rule, protocol, ports });
+            builder.grant(role, Grant { server, service, rule, protocol, ports, require_tls: None });
         }
     }
     for port in 0..60 {

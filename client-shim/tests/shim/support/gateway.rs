@@ -81,8 +81,8 @@ impl<'s> Gateway<'s> {
         for Server { name, address, ports } in &settings.servers {
             let server = policy.server(name, &[ip(address)]);
             let (service, rule) = ("echo".into(), "echo".into());
-            policy
-                .grant(role, Grant { server, service, rule, protocol: Protocol::Tcp, ports: ports.clone() });
+            let (protocol, ports) = (Protocol::Tcp, ports.clone());
+            policy.grant(role, Grant { server, service, rule, protocol, ports, require_tls: None });
         }
         let idle = Duration::from_secs(3600);
         let flows = FlowLimits {

@@ -11,7 +11,7 @@ use crate::{
     index,
     record::Entry,
     store::StoreError,
-    subject::{Destination, HostPort, Protocol, Traffic},
+    subject::{Destination, HostPort, Protocol, Tls, Traffic},
     text::{Fingerprint, Label, Reason},
     time::UtcTime,
 };
@@ -39,6 +39,8 @@ pub struct FlowRow {
     /// None while it is open.
     pub ended: Option<UtcTime>,
     pub reason: Option<Reason>,
+    /// What a TCP connection that has ended was seen to carry.
+    pub tls: Option<Tls>,
     pub last_seen: UtcTime,
     pub traffic: Traffic,
     pub policy: Option<Label>,
@@ -66,9 +68,11 @@ pub(super) fn select(filter: &Filter) -> Select {
 fn to_row(row: &AnyRow, entry: Entry) -> Result<Option<FlowRow>, sqlx::Error> {
     let gateway = Label::new(entry.chain.gateway_name().unwrap_or_default());
     let policy = entry.record.policy;
-    let (session, flow, reason) = match entry.record.event {
-        Event::FlowOpened(FlowOpened { session, flow }) => (session, flow, None),
-        Event::FlowClosed(FlowClosed { session, flow, reason, .. }) => (session, flow, Some(reason)),
+    let (session, flow, reason, tls) = match entry.record.event {
+        Event::FlowOpened(FlowOpened { session, flow }) => (session, flow, None, None),
+        Event::FlowClosed(FlowClosed { session, flow, reason, tls, .. }) => {
+            (session, flow, Some(reason), tls)
+        }
         _ => return Ok(None),
     };
     let index::Times { opened, ended, last_seen, traffic } = index::read_times(row)?;
@@ -88,6 +92,7 @@ fn to_row(row: &AnyRow, entry: Entry) -> Result<Option<FlowRow>, sqlx::Error> {
         opened,
         ended,
         reason,
+        tls,
         last_seen,
         traffic,
         policy,

@@ -115,6 +115,10 @@ section! {
         "TCP ports.";
     UDP, "udp", Ports, None, Nothing, "[554, \"8000-8010\"]",
         "UDP ports.";
+    REQUIRE_TLS, "require-tls", Flag, None, Default("false"), "true",
+        "Whether its TCP ports take TLS alone: a connection that begins with anything else, or where the server \
+         speaks first, is cut before the server gets a byte of it, and recorded as `tls-required`. UDP is not looked \
+         into. A built-in service keeps its ports when none are written.";
     DESCRIPTION, "description", Text, None, Nothing, "\"Door station\"",
         "For people.";
 }
@@ -130,6 +134,9 @@ section! {
         "For people.";
     ICMP, "icmp", Flag, None, Default("true"), "true",
         "Whether the role may ping the servers that it reaches.";
+    REQUIRE_TLS, "require-tls", Flag, None, Default("false"), "true",
+        "Whether everything that the role reaches over TCP must be TLS, as with a service's `require-tls`. UDP is not \
+         looked into.";
 }
 
 section! {

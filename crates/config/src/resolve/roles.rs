@@ -10,6 +10,7 @@ use crate::file::diagnostics::{At, Diagnostics, Place};
 use crate::file::keys::role as key;
 use crate::file::section::SectionValues;
 use crate::names::glob_matches;
+use crate::ports::Protocol;
 use crate::resolved::{Permission, Role};
 
 /// `*` as a rule's service: every service that the server runs.
@@ -28,12 +29,13 @@ pub(super) fn read(
     {
         let rules: Vec<Rule> =
             built_in.allow.iter().filter_map(|rule| Rule::parse(rule, None).ok()).collect();
-        let permissions = compiler.permissions(built_in.name, &rules, out);
+        let permissions = compiler.permissions(built_in.name, &rules, false, out);
         let role = Role {
             name: built_in.name.to_owned(),
             description: built_in.description.to_owned(),
             allow: rules.into_iter().map(|rule| rule.text).collect(),
             icmp: true,
+            require_tls: false,
             permissions,
         };
         roles.insert(role.name.clone(), role);
@@ -41,7 +43,8 @@ pub(super) fn read(
     for (name, section) in written {
         let errors = out.errors();
         let rules = compiler.rules(section, out);
-        let permissions = compiler.permissions(&name.value, &rules, out);
+        let require_tls = section.flag(&key::REQUIRE_TLS, out);
+        let permissions = compiler.permissions(&name.value, &rules, require_tls, out);
         if permissions.is_empty() && out.errors() == errors {
             let message = format!("role `{}` reaches nothing", name.value);
             out.warning(&name.place, message, "check `allow` against the names and services of the servers");
@@ -51,6 +54,7 @@ pub(super) fn read(
             description: section.text(&key::DESCRIPTION, out).map(|text| text.value).unwrap_or_default(),
             allow: rules.into_iter().map(|rule| rule.text).collect(),
             icmp: section.flag(&key::ICMP, out),
+            require_tls,
             permissions,
         };
         roles.insert(role.name.clone(), role);
@@ -128,7 +132,13 @@ impl Compiler<'_> {
     }
 
     /// What the rules open, server by server; a service that two rules open is listed once.
-    fn permissions(&self, role: &str, rules: &[Rule], out: &mut Diagnostics) -> Vec<Permission> {
+    fn permissions(
+        &self,
+        role: &str,
+        rules: &[Rule],
+        require_tls: bool,
+        out: &mut Diagnostics,
+    ) -> Vec<Permission> {
         let mut permissions = Vec::new();
         for server in self.servers {
             let mut opened: Vec<&str> = Vec::new();
@@ -152,6 +162,13 @@ impl Compiler<'_> {
                         ports: ports.ports,
                         addresses: server.addresses.iter().map(|address| address.value).collect(),
                         rule: rule.text.clone(),
+                        require_tls: if ports.protocol == Protocol::Udp {
+                            None
+                        } else if known.service.require_tls {
+                            Some(format!("service {name}: require-tls"))
+                        } else {
+                            require_tls.then(|| format!("role {role}: require-tls"))
+                        },
                     }));
                 }
             }

@@ -42,6 +42,7 @@ pub(super) fn read(
                 description: service.description.to_owned(),
                 ports: service.ports.iter().chain(service.unconfirmed).copied().collect(),
                 encryption: service.encryption,
+                require_tls: false,
             },
             place: None,
             exposes: service.exposes,
@@ -55,18 +56,50 @@ pub(super) fn read(
             let ranges = section.parsed(key, str::parse::<PortRange>, out);
             ports.extend(ranges.into_iter().map(|range| ProtocolPorts { protocol, ports: range.value }));
         }
-        if ports.is_empty() && out.errors() == errors {
-            out.error(
-                &section.place,
-                format!("service `{}` has no port", name.value),
-                "add `tcp = [554, \"8000-8010\"]` or `udp = …`",
-            );
-        }
-        let description = section.text(&key::DESCRIPTION, out).map(|text| text.value).unwrap_or_default();
-        let service =
-            Service { name: name.value.clone(), description, ports, encryption: Encryption::Unknown };
-        let known = KnownService { service, place: Some(name.place.clone()), exposes: None };
+        let description = section.text(&key::DESCRIPTION, out).map(|text| text.value);
+        let require_tls = section.flag(&key::REQUIRE_TLS, out);
+        let portless = ports.is_empty() && out.errors() == errors;
+        let known = match services.remove(&name.value).filter(|known| portless && known.place.is_none()) {
+            Some(built_in) => KnownService {
+                service: Service {
+                    description: description.unwrap_or(built_in.service.description),
+                    require_tls,
+                    ..built_in.service
+                },
+                place: Some(name.place.clone()),
+                exposes: built_in.exposes,
+            },
+            None => {
+                if portless {
+                    out.error(
+                        &section.place,
+                        format!("service `{}` has no port", name.value),
+                        "add `tcp = [554, \"8000-8010\"]` or `udp = …`",
+                    );
+                }
+                let service = Service {
+                    name: name.value.clone(),
+                    description: description.unwrap_or_default(),
+                    ports,
+                    encryption: Encryption::Unknown,
+                    require_tls,
+                };
+                KnownService { service, place: Some(name.place.clone()), exposes: None }
+            }
+        };
+        warn_of_udp(&known.service, &section.place_of(&key::REQUIRE_TLS), out);
         services.insert(name.value.clone(), known);
     }
     services
+}
+
+fn warn_of_udp(service: &Service, place: &Place, out: &mut Diagnostics) {
+    let mut udp = service.ports.iter().filter(|ports| ports.protocol == Protocol::Udp);
+    if let Some(ports) = udp.next().filter(|_| service.require_tls) {
+        let message = format!(
+            "`require-tls` of service `{}` leaves {ports} as it is: it is about TCP alone",
+            service.name
+        );
+        out.warning(place, message, "take the UDP ports out, unless what they carry is encrypted by itself");
+    }
 }

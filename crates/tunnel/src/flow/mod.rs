@@ -7,9 +7,11 @@
 
 mod list;
 mod tcp;
+mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::quality::FixedState;
@@ -19,6 +21,9 @@ use crate::packet::{FiveTuple, TcpFlags, Transport};
 use crate::policy::{Allowed, Protocol};
 use list::{Links, List};
 use tcp::TcpState;
+use tls::{Segment, Sight, TlsWatch};
+
+pub use tls::FirstBytes;
 
 /// A flow in recent use is never evicted: the new one is refused instead.
 pub const EVICTION_GRACE: Duration = Duration::from_secs(30);
@@ -109,6 +114,8 @@ pub enum CloseReason {
     Evicted,
     /// A changed configuration no longer allows it.
     Policy,
+    /// Clear text where TLS is required.
+    TlsRequired,
     /// The client was revoked, suspended or has expired.
     ClientBlocked,
     Shutdown,
@@ -125,6 +132,7 @@ impl CloseReason {
             CloseReason::Idle => "idle",
             CloseReason::Evicted => "evicted",
             CloseReason::Policy => "policy",
+            CloseReason::TlsRequired => "tls-required",
             CloseReason::ClientBlocked => "client-blocked",
             CloseReason::Shutdown => "shutdown",
         }
@@ -145,6 +153,7 @@ pub struct Flow {
     last_used: Instant,
     class: Class,
     tcp: TcpState,
+    tls: TlsWatch,
     links: Links,
 }
 
@@ -192,6 +201,10 @@ pub enum Progress {
     Continues,
     /// The flow is over for this reason: close it once the packet is on its way.
     Over(CloseReason),
+    /// TLS is required and not told yet: the packet goes no further, its sender repeats it.
+    Held,
+    /// TLS is required and this is clear text: the packet goes no further, the flow is to be cut.
+    ClearText,
 }
 
 impl FlowTable {
@@ -273,6 +286,7 @@ impl FlowTable {
             last_used: now,
             class,
             tcp: TcpState::default(),
+            tls: TlsWatch::default(),
             links: Links::default(),
         });
         self.lists[class as usize].push(&mut self.flows, slot);
@@ -281,18 +295,25 @@ impl FlowTable {
         Ok((id, evicted))
     }
 
-    /// Counts a packet of the flow, or a train of packets with one header, and follows its TCP state.
+    /// Counts a packet of the flow, or a train of packets with one header, and follows its TCP state. What must not
+    /// pass is not counted.
     pub fn follow(
         &mut self,
         id: FlowId,
         direction: Direction,
         transport: Transport,
+        payload: &[u8],
         volume: Volume,
         now: Instant,
     ) -> Progress {
         let Some(flow) = self.flows.get_mut(id.slot as usize).filter(|flow| flow.id == id) else {
             return Progress::Continues;
         };
+        if !flow.tls.is_settled()
+            && let Some(stopped) = flow.watch(direction, transport, payload)
+        {
+            return stopped;
+        }
         flow.traffic.count(direction, volume);
         let mut class = flow.class;
         if let Transport::Tcp { flags, sequence, acknowledgement, payload_len, .. } = transport {
@@ -320,6 +341,15 @@ impl FlowTable {
                 | Transport::Udp { .. }
                 | Transport::EchoRequest { .. }
         )
+    }
+
+    /// Asks for TLS, by this rule, or no longer does. Answers whether clear text was seen already.
+    pub fn require_tls(&mut self, id: FlowId, rule: Option<Arc<str>>) -> bool {
+        let Some(flow) = self.flows.get_mut(id.slot as usize).filter(|flow| flow.id == id) else {
+            return false;
+        };
+        flow.allowed.require_tls = rule;
+        flow.allowed.require_tls.is_some() && flow.tls.first_bytes() == FirstBytes::Plain
     }
 
     /// Takes a flow out of the table.
@@ -397,6 +427,36 @@ impl Flow {
     /// The same for a RST to the server.
     pub fn server_reset_sequence(&self) -> Option<u32> {
         self.tcp.server_expects()
+    }
+
+    /// What a TCP connection was seen to carry; none of other protocols.
+    pub fn first_bytes(&self) -> Option<FirstBytes> {
+        (self.tuple.protocol == Protocol::Tcp).then(|| self.tls.first_bytes())
+    }
+
+    /// Looks at a packet of a connection whose first bytes are not told yet. Answers why it must not pass.
+    fn watch(&mut self, direction: Direction, transport: Transport, payload: &[u8]) -> Option<Progress> {
+        let Transport::Tcp { flags, sequence, acknowledgement, payload_len, .. } = transport else {
+            return None;
+        };
+        let sight = self.tls.look(direction, &Segment { flags, sequence, acknowledgement, payload });
+        if self.allowed.require_tls.is_none() {
+            return None;
+        }
+        match sight {
+            Sight::Fitting => {
+                if let (Direction::Up, Some(end)) = (direction, self.tls.judged_up_to()) {
+                    self.tcp.server_will_expect(end);
+                }
+                None
+            }
+            Sight::TooFarOn => Some(Progress::Held),
+            Sight::ClearText => {
+                // Where each end will believe a RST.
+                self.tcp.follow(direction, flags, (sequence, acknowledgement), payload_len);
+                Some(Progress::ClearText)
+            }
+        }
     }
 
     /// Since when no packet passed, to within a second.

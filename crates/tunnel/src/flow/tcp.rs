@@ -61,6 +61,11 @@ impl TcpState {
         self.server_expects
     }
 
+    /// The server has not acknowledged everything that passed, up to this number.
+    pub(super) fn server_will_expect(&mut self, sequence: u32) {
+        self.server_expects = Some(sequence);
+    }
+
     pub(super) fn is_established(&self) -> bool {
         self.up.syn && self.down.syn && self.up.fin.is_none() && self.down.fin.is_none()
     }

@@ -23,7 +23,13 @@ fn tuple(protocol: Protocol, port: u16) -> FiveTuple {
 }
 
 fn allowed() -> Allowed {
-    Allowed { server: "mgmt".into(), service: "web".into(), rule: "r".into(), control: false }
+    Allowed {
+        server: "mgmt".into(),
+        service: "web".into(),
+        rule: "r".into(),
+        require_tls: None,
+        control: false,
+    }
 }
 
 fn segment(flags: &str, sequence: u32, acknowledgement: u32, payload_len: u32) -> Transport {
@@ -44,7 +50,7 @@ fn establish(table: &mut FlowTable, id: FlowId, now: Instant) {
         (Direction::Down, segment("SA", 500, 101, 0)),
         (Direction::Up, segment("A", 101, 501, 0)),
     ] {
-        assert_eq!(table.follow(id, direction, transport, Volume::packet(40), now), Progress::Continues);
+        assert_eq!(table.follow(id, direction, transport, &[], Volume::packet(40), now), Progress::Continues);
     }
 }
 
@@ -63,9 +69,9 @@ fn a_connection_is_over_when_both_fins_are_acknowledged_and_not_before() {
         (Direction::Down, segment("FA", 1501, 112, 0)),
     ];
     for (direction, transport) in steps {
-        assert_eq!(table.follow(id, direction, transport, Volume::packet(40), now), Progress::Continues);
+        assert_eq!(table.follow(id, direction, transport, &[], Volume::packet(40), now), Progress::Continues);
     }
-    let last = table.follow(id, Direction::Up, segment("A", 112, 1502, 0), Volume::packet(40), now);
+    let last = table.follow(id, Direction::Up, segment("A", 112, 1502, 0), &[], Volume::packet(40), now);
     assert_eq!(last, Progress::Over(CloseReason::Finished));
 }
 
@@ -89,7 +95,7 @@ fn a_full_table_gives_up_the_flow_that_was_idle_longest() {
     let (second, _) = table.open(1, tuple(Protocol::Udp, 1), allowed(), now).unwrap();
     let later = now + Duration::from_secs(40);
     let udp = Transport::Udp { source_port: 1, destination_port: 443 };
-    table.follow(first, Direction::Up, udp, Volume::packet(100), later);
+    table.follow(first, Direction::Up, udp, &[], Volume::packet(100), later);
     let (_, evicted) = table.open(2, tuple(Protocol::Udp, 1), allowed(), later).unwrap();
     assert_eq!(evicted.map(|flow| flow.id), Some(second));
 }
@@ -137,7 +143,7 @@ fn random_operations_keep_the_lists_and_the_table_in_step() {
                 }
                 2 if !live.is_empty() => {
                     let id = live[rng.usize(0..live.len())];
-                    table.follow(id, Direction::Down, segment("A", 1, 1, 1), Volume::packet(100), now);
+                    table.follow(id, Direction::Down, segment("A", 1, 1, 1), &[], Volume::packet(100), now);
                 }
                 _ => {
                     while let Some(flow) = table.expire(now) {

@@ -114,24 +114,30 @@ impl GatewayState {
         self.refusals.collect(now, true, &mut self.events);
     }
 
-    /// Cuts the flows that policy no longer allows.
+    /// Cuts the flows that policy no longer allows, those in clear text that must be TLS from now on among them.
     fn rejudge(&mut self, only: Option<u32>, now: Instant, datagrams: &mut impl DatagramSink) {
-        let cut: Vec<FlowId> = self
+        let judged: Vec<(FlowId, Option<Verdict>)> = self
             .flows
             .iter()
             .filter(|flow| only.is_none_or(|at| flow.client == at))
-            .filter(|flow| {
+            .map(|flow| {
                 let destination = flow.tuple.destination;
                 let port = if flow.tuple.protocol == Protocol::Icmp { 0 } else { destination.port() };
                 let role = self.peers.get(flow.client as usize).and_then(|peer| peer.role);
                 let verdict =
                     role.map(|role| self.policy.decide(role, destination.ip(), flow.tuple.protocol, port));
-                !matches!(verdict, Some(Verdict::Allow(_)))
+                (flow.id, verdict)
             })
-            .map(|flow| flow.id)
             .collect();
-        for id in cut {
-            self.cut_flow(id, CloseReason::Policy, now, datagrams);
+        for (id, verdict) in judged {
+            match verdict {
+                Some(Verdict::Allow(allowed)) => {
+                    if self.flows.require_tls(id, allowed.require_tls) {
+                        self.refuse_clear_text(id, now, datagrams);
+                    }
+                }
+                Some(Verdict::Deny(_)) | None => self.cut_flow(id, CloseReason::Policy, now, datagrams),
+            }
         }
     }
 

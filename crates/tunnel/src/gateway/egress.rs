@@ -22,12 +22,16 @@ impl GatewayState {
     ) {
         let Some(flow) = self.flows.get(id) else { return self.counters.count(Drop::NoFlow) };
         let client = flow.client;
-        let transport = match packet.get(..len).map(Packet::parse_trusted) {
-            Some(Ok(packet)) => packet.transport,
+        let parsed = match packet.get(..len).map(Packet::parse_trusted) {
+            Some(Ok(packet)) => packet,
             Some(Err(why)) => return self.counters.count(why.into()),
             None => return self.counters.count(Drop::BadLength),
         };
-        let progress = self.flows.follow(id, Direction::Down, transport, Volume::packet(len), now);
+        let (transport, payload) = (parsed.transport, parsed.payload());
+        let progress = self.flows.follow(id, Direction::Down, transport, payload, Volume::packet(len), now);
+        if progress == Progress::ClearText {
+            return self.refuse_clear_text(id, now, datagrams);
+        }
         match self.route(client) {
             Some(route) => self.seal_to(route, packet, len, now, datagrams),
             None => self.counters.count(Drop::NoEndpoint),

@@ -49,8 +49,13 @@ impl GatewayState {
                 None => return,
             },
         };
-        let progress =
-            self.flows.follow(id, Direction::Up, packet.transport, Volume::packet(packet.bytes().len()), now);
+        let volume = Volume::packet(packet.bytes().len());
+        let progress = self.flows.follow(id, Direction::Up, packet.transport, packet.payload(), volume, now);
+        match progress {
+            Progress::Held => return self.counters.count(Drop::TlsNotToldYet),
+            Progress::ClearText => return self.refuse_clear_text(id, now, datagrams),
+            Progress::Continues | Progress::Over(_) => {}
+        }
         if let Some(flow) = self.flows.get(id)
             && flow.allowed.control
             && matches!(packet.transport, Transport::EchoRequest { .. })
@@ -168,13 +173,8 @@ impl GatewayState {
         // The error quotes what the server sent, so the flow seen from the client is the reverse.
         match self.flows.find(at, about.reversed()) {
             Some(id) => {
-                self.flows.follow(
-                    id,
-                    Direction::Up,
-                    packet.transport,
-                    Volume::packet(packet.bytes().len()),
-                    now,
-                );
+                let volume = Volume::packet(packet.bytes().len());
+                self.flows.follow(id, Direction::Up, packet.transport, packet.payload(), volume, now);
                 inner.packet(id, at, packet, now);
             }
             None => self.counters.count(Drop::NoFlow),
@@ -193,6 +193,21 @@ impl GatewayState {
         if let Some(session) = self.peers.get(at as usize).and_then(|peer| peer.session.as_ref()) {
             self.refusals.deny(&session.info, (destination, protocol, port), refusal, (now, unix));
         }
+    }
+
+    /// Cuts a flow that must be TLS and is not. A live connection is reset whatever refused attempts get: its program
+    /// would wait for hours.
+    pub(super) fn refuse_clear_text(&mut self, id: FlowId, now: Instant, datagrams: &mut impl DatagramSink) {
+        let Some(flow) = self.flows.get(id) else { return };
+        let (client, tuple) = (flow.client, flow.tuple);
+        let refusal = Refusal {
+            reason: DenyReason::TlsRequired,
+            server: Some(flow.allowed.server.clone()),
+            rule: flow.allowed.require_tls.clone().unwrap_or_default(),
+            nearest: None,
+        };
+        self.deny(client, (tuple.destination.ip(), tuple.protocol, tuple.destination.port()), refusal, now);
+        self.cut_flow(id, CloseReason::TlsRequired, now, datagrams);
     }
 
     /// Tells the client that its packet was refused, so that it fails at once: a RST or an ICMP error.
@@ -240,10 +255,19 @@ impl GatewayState {
 
     pub(super) fn report_closed(&mut self, flow: Flow, reason: CloseReason, now: Instant) {
         let (at, opened, traffic) = (self.unix(now), self.unix_of_past(flow.opened, now), flow.traffic);
+        let first_bytes = flow.first_bytes();
         let told = matches!(reason, CloseReason::Finished | CloseReason::Reset);
         let reset_at = flow.server_reset_sequence().filter(|_| !told);
         if let Some(flow) = self.flow_info(&flow) {
-            self.events.push_back(GatewayEvent::FlowClosed { flow, reason, reset_at, traffic, opened, at });
+            self.events.push_back(GatewayEvent::FlowClosed {
+                flow,
+                reason,
+                reset_at,
+                traffic,
+                first_bytes,
+                opened,
+                at,
+            });
         }
     }
 

@@ -47,7 +47,12 @@ impl GatewayState {
         let bytes = (packet.bytes().len() + repeated) as u64;
         let is_syn = matches!(packet.transport, Transport::Tcp { flags: TcpFlags { syn: true, .. }, .. });
         let volume = Volume { packets: packets as u64, bytes };
-        let progress = self.flows.follow(id, Direction::Down, packet.transport, volume, now);
+        let progress =
+            self.flows.follow(id, Direction::Down, packet.transport, packet.payload(), volume, now);
+        if progress == Progress::ClearText {
+            self.refuse_clear_text(id, now, datagrams);
+            return None;
+        }
         match self.route(at) {
             Some(route) => {
                 while let Some((packet, len)) = train.next_packet() {

@@ -56,8 +56,17 @@ fn settings(port: u16) -> Settings {
     let role = builder.role("smart-client", true);
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let ports = port..=port;
-        builder
-            .grant(role, Grant { server, service: "web".into(), rule: "mgmt:web".into(), protocol, ports });
+        builder.grant(
+            role,
+            Grant {
+                server,
+                service: "web".into(),
+                rule: "mgmt:web".into(),
+                protocol,
+                ports,
+                require_tls: None,
+            },
+        );
     }
     Settings {
         policy: builder.build().into(),

@@ -13,6 +13,7 @@ fn policy() -> (Policy, RoleId) {
         rule: format!("*:{service}").into(),
         protocol,
         ports: port..=port,
+        require_tls: None,
     };
     builder.grant(operator, grant(mgmt, "management-server", Protocol::Tcp, 443));
     builder.grant(operator, grant(rec, "recording-server", Protocol::Tcp, 7563));
