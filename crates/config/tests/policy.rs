@@ -51,6 +51,54 @@ fn a_service_that_two_rules_open_is_opened_once_by_the_first() {
     assert!(!config.roles["night"].icmp && config.roles["smart-client"].icmp);
 }
 
+/// What must be TLS for a role, with the words that say so.
+fn tls_only(config: &Config, role: &str) -> Vec<String> {
+    let permissions = config.roles[role].permissions.iter();
+    permissions
+        .filter_map(|one| Some(format!("{}/{} {}", one.protocol, one.ports, one.require_tls.as_ref()?)))
+        .collect()
+}
+
+#[test]
+fn tls_is_required_by_a_service_for_every_role_and_by_a_role_for_every_service_over_tcp() {
+    let config = load(FILE);
+    assert!(config.roles.keys().all(|role| tls_only(&config, role).is_empty()), "by default by none");
+
+    let service = "[service.management-server]\nrequire-tls = true\n";
+    let config = load(&format!("{FILE}\n{service}"));
+    let required = "service management-server: require-tls";
+    for role in ["night", "smart-client"] {
+        assert_eq!(tls_only(&config, role), [format!("tcp/80 {required}"), format!("tcp/443 {required}")]);
+    }
+
+    let role = FILE.replace("icmp = false", "icmp = false\nrequire-tls = true");
+    let config = load(&format!("{role}\n[service.management-server]\ntcp = 443\nudp = 5004\n"));
+    let required = "role night: require-tls";
+    let tcp = ["443", "55752-55754", "55756-55757"].map(|ports| format!("tcp/{ports} {required}"));
+    assert_eq!(tls_only(&config, "night"), tcp);
+    assert!(tls_only(&config, "smart-client").is_empty());
+}
+
+#[test]
+fn a_built_in_service_keeps_what_the_file_does_not_write() {
+    let config = load(&format!("{FILE}\n[service.axis-camera-station]\nrequire-tls = true\n"));
+    let (before, after) =
+        (&load(FILE).services["axis-camera-station"], &config.services["axis-camera-station"]);
+    assert!(after.require_tls && !before.require_tls);
+    assert_eq!((&after.ports, &after.description), (&before.ports, &before.description));
+    assert_eq!(config.servers[1].expose_anyway, load(FILE).servers[1].expose_anyway);
+}
+
+#[test]
+fn require_tls_on_a_service_with_udp_ports_is_a_warning_with_its_line() {
+    let text = format!("{FILE}\n[service.door]\ntcp = 8443\nudp = [5060, 5061]\nrequire-tls = true\n");
+    let config = load(&text);
+    let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+    assert!(warning.message.contains("`door` leaves udp/5060 as it is"), "{warning}");
+    let line = text.lines().position(|line| line == "require-tls = true").map(|at| at + 1);
+    assert_eq!(warning.line, line);
+}
+
 #[test]
 fn a_role_reaches_every_address_of_its_servers_and_no_other() {
     let config = load(FILE);
@@ -122,6 +170,8 @@ fn the_version_names_what_is_allowed_and_nothing_else() {
         FILE.replace("10.99.0.0/16", "10.98.0.0/16"),
         FILE.replace("[gateway]", "[gateway]\non-denied = \"drop\""),
         format!("{FILE}\n[service.management-server]\ntcp = 443\n"),
+        format!("{FILE}\n[service.management-server]\nrequire-tls = true\n"),
+        FILE.replace("icmp = false", "icmp = false\nrequire-tls = true"),
     ] {
         assert_ne!(load(&other).version, version, "{other}");
     }

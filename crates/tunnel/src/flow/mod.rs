@@ -440,9 +440,7 @@ impl Flow {
             return None;
         };
         let sight = self.tls.look(direction, &Segment { flags, sequence, acknowledgement, payload });
-        if self.allowed.require_tls.is_none() {
-            return None;
-        }
+        self.allowed.require_tls.as_ref()?;
         match sight {
             Sight::Fitting => {
                 if let (Direction::Up, Some(end)) = (direction, self.tls.judged_up_to()) {

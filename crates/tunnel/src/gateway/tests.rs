@@ -2,6 +2,7 @@
 
 mod lan;
 mod shards;
+mod tls;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -50,6 +51,10 @@ impl InnerSink for Egress {
 }
 
 fn settings(port: u16) -> Settings {
+    settings_with(port, None)
+}
+
+fn settings_with(port: u16, require_tls: Option<Arc<str>>) -> Settings {
     let gateway = vec!["10.99.0.1".parse().unwrap()];
     let mut builder = PolicyBuilder::new("v1", vec!["10.99.0.0/16".parse().unwrap()], gateway);
     let server = builder.server("mgmt", &[SERVER.parse::<SocketAddr>().unwrap().ip()]);
@@ -64,7 +69,7 @@ fn settings(port: u16) -> Settings {
                 rule: "mgmt:web".into(),
                 protocol,
                 ports,
-                require_tls: None,
+                require_tls: require_tls.clone(),
             },
         );
     }

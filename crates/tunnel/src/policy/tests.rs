@@ -82,6 +82,32 @@ fn echo_needs_the_roles_consent_and_a_reachable_server() {
 }
 
 #[test]
+fn services_that_share_a_port_share_the_strictest_requirement_and_udp_has_none() {
+    let mut builder = PolicyBuilder::new("v1", vec![], vec![]);
+    let address = "192.168.10.10".parse().unwrap();
+    let server = builder.server("mgmt", &[address]);
+    let role = builder.role("smart-client", true);
+    let rule = "service api-gateway: require-tls";
+    for (service, protocol, ports, require_tls) in [
+        ("management-server", Protocol::Tcp, 80..=443, None),
+        ("api-gateway", Protocol::Tcp, 443..=443, Some(rule.into())),
+        ("media", Protocol::Udp, 443..=443, Some(rule.into())),
+    ] {
+        let (service, words) = (service.into(), "mgmt:*".into());
+        builder.grant(role, Grant { server, service, rule: words, protocol, ports, require_tls });
+    }
+    let policy = builder.build();
+    let required = |protocol, port| match policy.decide(role, address, protocol, port) {
+        Verdict::Allow(allowed) => allowed.require_tls,
+        Verdict::Deny(refusal) => panic!("{refusal:?}"),
+    };
+    assert_eq!(required(Protocol::Tcp, 443).as_deref(), Some(rule));
+    assert_eq!(required(Protocol::Tcp, 80), None);
+    assert_eq!(required(Protocol::Udp, 443), None);
+    assert_eq!(required(Protocol::Icmp, 0), None);
+}
+
+#[test]
 fn control_services_are_the_only_ports_of_the_gateway() {
     let (policy, role) = policy();
     let gateway = "10.99.0.1".parse().unwrap();

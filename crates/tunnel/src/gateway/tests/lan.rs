@@ -5,14 +5,14 @@ use crate::reply::Unreachable;
 use crate::sink::PacketTrain;
 
 /// Packets as an offload would bring them, with the whole of them in front.
-struct Train {
+pub(super) struct Train {
     whole: Vec<u8>,
     packets: VecDeque<Vec<u8>>,
     current: Vec<u8>,
 }
 
 impl Train {
-    fn of(packets: Vec<Vec<u8>>) -> Train {
+    pub(super) fn of(packets: Vec<Vec<u8>>) -> Train {
         Train { whole: packets[0].clone(), packets: packets.into(), current: Vec::new() }
     }
 }
