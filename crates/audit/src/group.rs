@@ -21,7 +21,7 @@ use crate::{
     writer::Checkpoints,
 };
 
-/// How long a group waits for company. With the commit itself it stays below the promised 200 ms.
+/// How long a group that nobody waits for waits for company. With the commit itself it stays below the promised 200 ms.
 const GATHER: Duration = Duration::from_millis(100);
 /// Bounds the time and memory of one transaction.
 const GROUP_MAX: usize = 2048;
@@ -99,10 +99,18 @@ impl GroupWriter {
         0
     }
 
-    /// Waits for a first record and a little longer for others. False when none will follow.
+    /// Waits for a first record and a little longer for others; once somebody waits for a record, only for what is
+    /// queued already: others gather while this group is being written. False when none will follow.
     async fn gather(&mut self, group: &mut Group) -> bool {
         let mut until = None;
         while group.records.len() < GROUP_MAX {
+            if !group.waiting.is_empty() {
+                match self.queue.try_recv() {
+                    Ok(message) => self.take(message, group),
+                    Err(_) => return true,
+                }
+                continue;
+            }
             let message = tokio::select! {
                 biased;
                 () = asked_to_stop(&mut self.stop_requested), if self.deadline.is_none() => {
@@ -121,20 +129,22 @@ impl GroupWriter {
                 }
                 () = reached(until) => return true,
             };
-            match message {
-                None => return false,
-                Some(Message::Flush(waiting)) => {
-                    group.waiting.push(waiting);
-                    return true;
-                }
-                Some(Message::Record(record)) => {
-                    group.records.push(*record);
-                    self.shared.begin_group();
-                }
-            }
+            let Some(message) = message else { return false };
+            self.take(message, group);
             until.get_or_insert_with(|| Instant::now() + GATHER);
         }
         true
+    }
+
+    fn take(&self, message: Message, group: &mut Group) {
+        match message {
+            Message::Flush(waiting) => group.waiting.push(waiting),
+            Message::Record(record, waiting) => {
+                group.records.push(*record);
+                group.waiting.extend(waiting);
+                self.shared.begin_group();
+            }
+        }
     }
 
     /// Commits the group, however long that takes; gives up only after the deadline of a stop.
@@ -209,7 +219,7 @@ impl GroupWriter {
     fn give_up(&mut self, group: Group) -> usize {
         let mut unwritten = group.records.len();
         while let Ok(message) = self.queue.try_recv() {
-            unwritten += usize::from(matches!(message, Message::Record(_)));
+            unwritten += usize::from(matches!(message, Message::Record(..)));
         }
         tracing::error!(records = unwritten, "audit records lost: the store did not work until the end");
         unwritten

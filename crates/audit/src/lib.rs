@@ -60,4 +60,6 @@ pub use store::{StoreError, append, entries, head};
 pub use subject::{Destination, FlowSubject, HostPort, Protocol, SessionSubject, Tls, Traffic, Volume};
 pub use text::{Fingerprint, Label, Reason, Snapshot};
 pub use time::UtcTime;
-pub use writer::{AuditHandle, AuditWriter, Checkpoints, Progress, StopError, WriterConfig};
+pub use writer::{
+    AuditHandle, AuditWriter, Checkpoints, Durable, OnFailure, Progress, StopError, WriterConfig,
+};

@@ -24,7 +24,8 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) enum Message {
-    Record(Box<Record>),
+    /// Whoever waits for the record is told when it is on disk.
+    Record(Box<Record>, Option<oneshot::Sender<()>>),
     /// Answered once everything before it is on disk.
     Flush(oneshot::Sender<()>),
 }

@@ -33,11 +33,22 @@ pub struct WriterConfig {
     pub capacity: usize,
     /// How the chain, and that of administrative acts, are signed. Default: they are not.
     pub checkpoints: Option<Checkpoints>,
+    /// Default: new flows are refused.
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of new flows while their records cannot be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They are refused.
+    Refuse,
+    /// They are let in. What does not fit into the queue is counted, and an `audit.gap` record will tell.
+    Continue,
 }
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self { capacity: 65_536, checkpoints: None }
+        Self { capacity: 65_536, checkpoints: None, on_failure: OnFailure::Refuse }
     }
 }
 
@@ -68,6 +79,18 @@ pub struct AuditWriter {
 pub struct AuditHandle {
     queue: mpsc::Sender<Message>,
     shared: Arc<Shared>,
+    on_failure: OnFailure,
+}
+
+/// A record on its way to the disk.
+#[derive(Debug)]
+pub struct Durable(oneshot::Receiver<()>);
+
+impl Durable {
+    /// Waits until the record is on disk. False when it never will be: the queue was full or the writer has stopped.
+    pub async fn wait(self) -> bool {
+        self.0.await.is_ok()
+    }
 }
 
 /// Counters of something still open: kept beside the log, not in it, so that they are known after a crash.
@@ -117,7 +140,7 @@ impl AuditWriter {
                 let _ = done.send(runtime.block_on(writer.run()));
             })
             .map_err(StoreError::Thread)?;
-        Ok(Self { handle: AuditHandle { queue, shared }, stop, finished })
+        Ok(Self { handle: AuditHandle { queue, shared, on_failure: config.on_failure }, stop, finished })
     }
 
     pub fn handle(&self) -> AuditHandle {
@@ -143,8 +166,20 @@ impl AuditHandle {
     /// Queues a record. Never blocks; when the queue is full, the record is counted and an `audit.gap` record will
     /// tell the loss.
     pub fn append(&self, record: Record) {
+        self.put(record, None);
+    }
+
+    /// Queues a record like [`AuditHandle::append`] and tells when it is on disk. The group that holds it is written
+    /// at once instead of waiting for more.
+    pub fn append_durably(&self, record: Record) -> Durable {
+        let (written, wait) = oneshot::channel();
+        self.put(record, Some(written));
+        Durable(wait)
+    }
+
+    fn put(&self, record: Record, waiting: Option<oneshot::Sender<()>>) {
         let time = record.time;
-        match self.queue.try_send(Message::Record(Box::new(record))) {
+        match self.queue.try_send(Message::Record(Box::new(record), waiting)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => self.shared.lose(time),
             Err(mpsc::error::TrySendError::Closed(_)) => {
@@ -160,10 +195,14 @@ impl AuditHandle {
         self.shared.note(progress);
     }
 
-    /// Whether new flows may be admitted: the store works and the queue is less than three quarters full.
+    /// Whether new flows may be admitted: their records can be kept, or need not be ([`OnFailure::Continue`]).
     pub fn accepting(&self) -> bool {
-        let queued = self.queued();
-        queued < self.queue.max_capacity() / 4 * 3 && self.shared.works() && !self.queue.is_closed()
+        !self.queue.is_closed() && (self.on_failure == OnFailure::Continue || self.keeps_records())
+    }
+
+    /// Whether the store works and the queue is less than three quarters full.
+    pub fn keeps_records(&self) -> bool {
+        self.queued() < self.queue.max_capacity() / 4 * 3 && self.shared.works()
     }
 
     pub fn health(&self) -> Health {

@@ -50,7 +50,7 @@ pub use names::nearest;
 pub use ports::{PortRange, Protocol, ProtocolPorts};
 pub use reference::reference;
 pub use resolved::{
-    Admin, Audit, Config, Dns, Egress, Exposure, Gateway, Limits, OnDenied, Permission, Proxy, Role, Server,
-    Service, Tun,
+    Admin, Audit, Config, Dns, Durability, Egress, Exposure, Gateway, Limits, OnDenied, OnFailure,
+    Permission, Proxy, Role, Server, Service, Tun,
 };
 pub use starter::starter_config;

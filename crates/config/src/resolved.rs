@@ -193,6 +193,26 @@ pub struct Limits {
 pub struct Audit {
     /// How many records may wait to be written before new flows are refused.
     pub queue: u32,
+    pub durability: Durability,
+    pub on_failure: OnFailure,
+    /// How long live flows go on while records cannot be written.
+    pub failure_grace: Duration,
+}
+
+/// `durability`: when the record of a new flow is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Before the flow's first packet is forwarded.
+    BeforeForward,
+    /// At most 200 ms later.
+    Soon,
+}
+
+/// `on-failure`: what becomes of new flows while records cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    Refuse,
+    Continue,
 }
 
 /// `[admin]`

@@ -17,6 +17,9 @@ pub trait DatagramSink {
 
 /// Takes inner packets that policy allowed, in the order of their flow.
 pub trait InnerSink {
+    /// A flow to the recording network begins; its first packet follows.
+    fn opened(&mut self, _flow: FlowId) {}
+
     /// `client`: the flow's owner, as [`crate::flow::Flow::client`].
     fn packet(&mut self, flow: FlowId, client: u32, packet: &Packet<'_>, now: Instant);
 }

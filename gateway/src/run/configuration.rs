@@ -86,6 +86,9 @@ pub fn warn_about_restart(old: &Config, new: &Config) {
         ("proxy.client-memory", old.proxy.client_memory != new.proxy.client_memory),
         ("proxy.total-memory", old.proxy.total_memory != new.proxy.total_memory),
         ("audit.queue", old.audit.queue != new.audit.queue),
+        ("audit.durability", old.audit.durability != new.audit.durability),
+        ("audit.on-failure", old.audit.on_failure != new.audit.on_failure),
+        ("audit.failure-grace", old.audit.failure_grace != new.audit.failure_grace),
         ("admin.listen", old.admin.listen != new.admin.listen),
     ];
     for (key, _) in waits.iter().filter(|(_, changed)| *changed) {

@@ -23,7 +23,7 @@ use vmsgate_audit::{
     AuditHandle, AuditWriter, Chain, Checkpoints, Label, Reason, Record, UtcTime, WriterConfig,
 };
 use vmsgate_cli::{CliError, OrFail, WithHint};
-use vmsgate_config::{Config, Egress};
+use vmsgate_config::{Config, Egress, OnFailure};
 use vmsgate_keys::{Actor, DataDir, Identity, Keystore, MasterKey, Passphrase, Registry, RegistryError};
 use vmsgate_netsetup::Kernel;
 use x25519_dalek::StaticSecret;
@@ -33,7 +33,7 @@ use self::file_watch::FileWatch;
 use self::network::Network;
 use crate::admin::{ControlSocket, serve_probes, status::StatusRequests, status::status_channel};
 use crate::health::{ConditionCode, Health};
-use crate::worker::{WorkerError, Workers, WorkersSetup, policy_label, unix_now};
+use crate::worker::{Recording, WorkerError, Workers, WorkersSetup, policy_label, unix_now};
 
 /// A registry change is in force within 2 s; one poll is one small query.
 const REGISTRY_POLL: Duration = Duration::from_millis(500);
@@ -107,7 +107,11 @@ impl Gateway {
         let chain = Chain::gateway(&config.gateway.name);
         let key = registry.audit_signing_key(&master, &Actor::current()).await.map_err(registry_error)?;
         let checkpoints = Some(Checkpoints::every_minute(key));
-        let writing = WriterConfig { capacity: config.audit.queue as usize, checkpoints };
+        let on_failure = match config.audit.on_failure {
+            OnFailure::Refuse => vmsgate_audit::OnFailure::Refuse,
+            OnFailure::Continue => vmsgate_audit::OnFailure::Continue,
+        };
+        let writing = WriterConfig { capacity: config.audit.queue as usize, checkpoints, on_failure };
         let audit = AuditWriter::spawn(registry.database(), chain, writing, now()).await;
         let audit = audit.or_user("the audit log cannot be written")?;
 
@@ -116,7 +120,13 @@ impl Gateway {
         let reconnect = clients.recently_connected(&config.gateway.name, &all).await;
         workers.set_clients(all).await.map_err(worker_error)?;
         record_start(&audit.handle(), &listening, &config);
-        workers.start(&audit.handle()).await.map_err(worker_error)?;
+        let recording = Recording {
+            audit: audit.handle(),
+            durability: config.audit.durability,
+            on_failure: config.audit.on_failure,
+            failure_grace: config.audit.failure_grace,
+        };
+        workers.start(&recording).await.map_err(worker_error)?;
         workers.reconnect(reconnect).await.map_err(worker_error)?;
         health.report(ConditionCode::RegistryReadable, true, "the registry was read");
         health.report(ConditionCode::ConfigurationInForce, true, "the configuration is in force");

@@ -79,9 +79,9 @@ impl Core {
     }
 
     fn take_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
-        let Core { state, outlets, proxy, lan, staging, couriers, .. } = self;
+        let Core { state, outlets, proxy, lan, staging, couriers, waiting, .. } = self;
         let needed = room_for(datagram);
-        let mut forward = Forward::new(proxy, lan.is_some());
+        let mut forward = Forward::new(proxy, waiting, lan.is_some());
         let room = match lan {
             Some(lan) => lan.room(needed),
             None => staging.get_mut(..needed),

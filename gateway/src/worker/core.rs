@@ -3,14 +3,13 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use vmsgate_audit::AuditHandle;
 use vmsgate_netio::{TunQueue, UdpSocket};
 use vmsgate_pump::Stack;
-use vmsgate_tunnel::event::{ClientInfo, FlowInfo, GatewayEvent};
+use vmsgate_tunnel::event::{ClientInfo, FlowInfo, GatewayEvent, UnixMillis};
 use vmsgate_tunnel::flow::{CloseReason, FlowId};
 use vmsgate_tunnel::gateway::GatewayState;
 use vmsgate_tunnel::gateway::shard::Shard;
@@ -18,13 +17,15 @@ use vmsgate_tunnel::netstack::NetStack;
 use vmsgate_tunnel::noise::{Identity, OVERHEAD};
 use vmsgate_tunnel::packet::Packet;
 use vmsgate_tunnel::peer::Access;
+use vmsgate_tunnel::sink::InnerSink;
 
-use super::evidence::{Evidence, LanSource};
+use super::evidence::{Clearance, Evidence, Recording};
 use super::handover::Couriers;
 use super::outlets::Outlets;
 use super::{Command, CoreSetup, Report, SharedCore, unix_now};
 use crate::forward::proxy::Proxy;
 use crate::forward::tun::Lan;
+use crate::forward::{Held, Waiting};
 use crate::health::{ConditionCode, Health};
 
 /// Packets taken from the stack before the sockets are served again.
@@ -39,6 +40,7 @@ pub struct Core {
     pub(super) proxy: Proxy,
     /// Egress `tun`.
     pub(super) lan: Option<Lan>,
+    pub(super) waiting: Waiting,
     pub(super) couriers: Couriers,
     evidence: Option<Evidence>,
     health: Health,
@@ -50,6 +52,8 @@ pub struct Core {
     pub(super) armed: Instant,
     pub(super) rearm: Rc<Notify>,
     next_note: Instant,
+    /// For tasks that come back to it.
+    shared: Weak<RefCell<Core>>,
 }
 
 impl Core {
@@ -72,6 +76,7 @@ impl Core {
                 outlets: Outlets::new(sockets),
                 proxy: Proxy::new(proxy, control, stack, shared.clone()),
                 lan,
+                waiting: Waiting::default(),
                 couriers: setup.couriers,
                 evidence: None,
                 health: setup.health,
@@ -81,12 +86,13 @@ impl Core {
                 armed: now,
                 rearm,
                 next_note: now,
+                shared: shared.clone(),
             })
         })
     }
 
-    pub fn start(&mut self, audit: AuditHandle) {
-        self.evidence = Some(Evidence::new(audit, self.state.policy().version()));
+    pub fn start(&mut self, recording: Recording) {
+        self.evidence = Some(Evidence::new(recording, self.state.policy().version()));
     }
 
     pub fn socket(&self, at: usize) -> Rc<UdpSocket> {
@@ -108,8 +114,12 @@ impl Core {
     /// Runs what is due, sends what is ready.
     pub fn turn(&mut self, now: Instant) {
         self.health.beat(self.worker, now);
-        if let Some(evidence) = &self.evidence {
+        if let Some(evidence) = &mut self.evidence {
             self.state.set_accepting(evidence.accepting());
+            if evidence.grace_is_over(now) {
+                tracing::error!("records could not be written for too long: live flows are cut");
+                self.state.cut_unrecorded(now, &mut self.outlets);
+            }
         }
         if self.state.poll_timeout() <= now {
             self.state.handle_timeout(now, &mut self.outlets);
@@ -198,13 +208,6 @@ impl Core {
         self.turn(now);
     }
 
-    /// The server answered: from now on the flow is carried by `connection`.
-    pub fn flow_connected(&mut self, flow: FlowId, lan_source: Option<SocketAddr>) {
-        if let Some(evidence) = &mut self.evidence {
-            evidence.flow_connected(flow, lan_source);
-        }
-    }
-
     /// The server did not; `first` is the client's first packet.
     pub fn refuse_flow(&mut self, flow: FlowId, first: &Packet<'_>, reason: CloseReason, now: Instant) {
         self.state.refuse_flow(flow, first, reason, now, &mut self.outlets);
@@ -262,10 +265,10 @@ impl Core {
     fn drain_events(&mut self) -> u64 {
         let mut cut = 0;
         while let Some(event) = self.state.poll_event() {
-            let mut lan_source = LanSource::Dialling;
             match &event {
-                GatewayEvent::FlowOpened { flow, .. } => lan_source = self.lan_source(flow),
+                GatewayEvent::FlowOpened { flow, at } if !flow.allowed.control => self.flow_opened(flow, *at),
                 GatewayEvent::FlowClosed { flow, reason, reset_at, .. } => {
+                    self.waiting.end(flow.id);
                     self.proxy.flow_closed(flow.id, *reason);
                     cut += u64::from(matches!(reason, CloseReason::Policy | CloseReason::TlsRequired));
                     if let (Some(lan), Some(sequence)) = (&mut self.lan, reset_at)
@@ -277,18 +280,66 @@ impl Core {
                 _ => {}
             }
             if let Some(evidence) = &mut self.evidence {
-                evidence.record(event, lan_source);
+                evidence.record(event);
             }
         }
         cut
     }
 
-    /// Where a flow that was just opened leaves from.
-    fn lan_source(&self, flow: &FlowInfo) -> LanSource {
+    /// Records a new flow and lets its first packets go, at once or when the record is on disk.
+    fn flow_opened(&mut self, flow: &FlowInfo, at: UnixMillis) {
+        let lan_source = self.lan_source(flow);
+        let Some(evidence) = &mut self.evidence else { return };
+        let id = flow.id;
+        match evidence.flow_opened(flow, at, lan_source) {
+            Clearance::Now => self.release(id, Instant::now()),
+            Clearance::Recorded(record) => {
+                let (kept, shared) = (evidence.wait(record), self.shared.clone());
+                tokio::task::spawn_local(async move {
+                    let kept = kept.await;
+                    if let Some(core) = shared.upgrade() {
+                        core.borrow_mut().clear(id, kept, Instant::now());
+                    }
+                });
+            }
+        }
+    }
+
+    /// The record of a flow is on disk, or never will be.
+    fn clear(&mut self, flow: FlowId, kept: bool, now: Instant) {
+        if kept {
+            self.release(flow, now);
+        } else {
+            self.state.close_flow(flow, CloseReason::AuditUnavailable, now);
+        }
+        self.turn(now);
+    }
+
+    /// Forwards what a flow's client has sent so far.
+    fn release(&mut self, flow: FlowId, now: Instant) {
+        let Some(Held { client, packets }) = self.waiting.end(flow) else { return };
+        for bytes in packets {
+            match &mut self.lan {
+                Some(lan) => {
+                    if let Some(room) = lan.room(bytes.len()) {
+                        room.copy_from_slice(&bytes);
+                        lan.push(flow, bytes.len());
+                    }
+                }
+                None => {
+                    if let Ok(packet) = Packet::parse_trusted(&bytes) {
+                        self.proxy.packet(flow, client, &packet, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where a flow leaves from, on the recording network; none if the kernel masquerades and does not tell.
+    fn lan_source(&self, flow: &FlowInfo) -> Option<SocketAddr> {
         match &self.lan {
-            Some(lan) if lan.masquerades() => LanSource::Hidden,
-            Some(_) => LanSource::Known(flow.tuple.source),
-            None => self.proxy.lan_source(flow.id).map_or(LanSource::Dialling, LanSource::Known),
+            Some(lan) => (!lan.masquerades()).then_some(flow.tuple.source),
+            None => self.proxy.lan_source(flow.id),
         }
     }
 

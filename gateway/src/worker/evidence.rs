@@ -1,20 +1,19 @@
-//! From the state machine's events to the audit log's records.
-//!
-//! A TCP flow is recorded as opened once its server has answered, because only then its address on the recording
-//! network is known; if the server never does, it is recorded as opened when it ends.
+//! From the state machine's events to the audit log's records, and what waits for them.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use vmsgate_audit::event::{
     Event, FlowClosed, FlowDenied, FlowOpened, GatewayConfig, HandshakeRejected, SessionClosed,
     SessionOpened, SessionRoamed,
 };
 use vmsgate_audit::{
-    AuditHandle, Destination, Fingerprint, FlowSubject, HostPort, Label, Ports, Progress, Protocol, Reason,
-    Record, SessionSubject, Tls, Traffic, UtcTime, Volume,
+    AuditHandle, Destination, Durable, Fingerprint, FlowSubject, HostPort, Label, Ports, Progress, Protocol,
+    Reason, Record, SessionSubject, Tls, Traffic, UtcTime, Volume,
 };
+use vmsgate_config::{Durability, OnFailure};
 use vmsgate_tunnel::event::{Denial, FlowInfo, GatewayEvent, RejectedHandshakes, SessionInfo, UnixMillis};
 use vmsgate_tunnel::flow::{self, FlowId};
 use vmsgate_tunnel::gateway::GatewayState;
@@ -23,37 +22,98 @@ use x25519_dalek::PublicKey;
 
 use super::{policy_label, unix_now};
 
-pub struct Evidence {
-    audit: AuditHandle,
-    policy: Label,
-    /// TCP flows whose server has not answered yet.
-    pending: HashMap<FlowId, (FlowInfo, UnixMillis)>,
-    /// Where the gateway's side of a live flow is on the recording network.
-    lan_sources: HashMap<FlowId, SocketAddr>,
+/// How long a flow waits for its record when failures are not to stop it.
+const PATIENCE_TO_CONTINUE: Duration = Duration::from_secs(1);
+
+/// Where records go, and what must wait for them.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    pub audit: AuditHandle,
+    pub durability: Durability,
+    pub on_failure: OnFailure,
+    /// How long live flows go on while records cannot be kept.
+    pub failure_grace: Duration,
 }
 
-/// Where a flow leaves from, on the recording network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LanSource {
-    /// Not known until the server has answered.
-    Dialling,
-    Known(SocketAddr),
-    /// The kernel masquerades and does not tell.
-    Hidden,
+pub struct Evidence {
+    recording: Recording,
+    policy: Label,
+    /// Where the gateway's side of a live flow is on the recording network.
+    lan_sources: HashMap<FlowId, SocketAddr>,
+    /// Set while records cannot be kept: when live flows are to be cut.
+    cut_at: Option<Instant>,
+    cut: bool,
+}
+
+/// When the first packet of a flow may go.
+#[derive(Debug)]
+pub enum Clearance {
+    Now,
+    /// Once its record is on disk.
+    Recorded(Durable),
 }
 
 impl Evidence {
-    pub fn new(audit: AuditHandle, policy: &str) -> Self {
-        Evidence { audit, policy: policy_label(policy), pending: HashMap::new(), lan_sources: HashMap::new() }
+    pub fn new(recording: Recording, policy: &str) -> Self {
+        let policy = policy_label(policy);
+        Evidence { recording, policy, lan_sources: HashMap::new(), cut_at: None, cut: false }
     }
 
     /// Whether new flows may be opened.
     pub fn accepting(&self) -> bool {
-        self.audit.accepting()
+        self.recording.audit.accepting()
     }
 
-    /// `lan_source`: of a flow that was opened.
-    pub fn record(&mut self, event: GatewayEvent, lan_source: LanSource) {
+    /// True once per failure: when live flows have gone on for long enough without it.
+    pub fn grace_is_over(&mut self, now: Instant) -> bool {
+        if self.accepting() {
+            (self.cut_at, self.cut) = (None, false);
+            return false;
+        }
+        let cut_at = *self.cut_at.get_or_insert(now + self.recording.failure_grace);
+        let over = now >= cut_at && !self.cut;
+        self.cut |= over;
+        over
+    }
+
+    /// Records that a flow begins, and says when its first packet may go.
+    pub fn flow_opened(
+        &mut self,
+        flow: &FlowInfo,
+        at: UnixMillis,
+        lan_source: Option<SocketAddr>,
+    ) -> Clearance {
+        if let Some(lan_source) = lan_source {
+            self.lan_sources.insert(flow.id, lan_source);
+        }
+        let opened = FlowOpened { session: subject(&flow.session), flow: flow_subject(flow, lan_source) };
+        let record = self.record_of(at, Event::FlowOpened(opened));
+        match self.recording.durability {
+            Durability::BeforeForward => Clearance::Recorded(self.recording.audit.append_durably(record)),
+            Durability::Soon => {
+                self.recording.audit.append(record);
+                Clearance::Now
+            }
+        }
+    }
+
+    /// Waits for a flow's record. False when the flow must not go on without.
+    pub fn wait(&self, record: Durable) -> impl Future<Output = bool> + use<> {
+        let on_failure = self.recording.on_failure;
+        async move {
+            match on_failure {
+                OnFailure::Refuse => record.wait().await,
+                OnFailure::Continue => {
+                    // Kept or not: a gap record will tell what is missing.
+                    let _ = tokio::time::timeout(PATIENCE_TO_CONTINUE, record.wait()).await;
+                    true
+                }
+            }
+        }
+    }
+
+    /// Records everything but the beginning of a flow: see [`Evidence::flow_opened`].
+    pub fn record(&mut self, event: GatewayEvent) {
         match event {
             GatewayEvent::SessionOpened { session, at } => {
                 self.put(at, Event::SessionOpened(SessionOpened { session: subject(&session) }));
@@ -72,20 +132,10 @@ impl Evidence {
                 };
                 self.put(at, Event::SessionClosed(closed));
             }
+            GatewayEvent::FlowOpened { .. } => {}
             // Control services are the gateway's own business, not access to the VMS.
-            GatewayEvent::FlowOpened { flow, .. } if flow.allowed.control => {}
             GatewayEvent::FlowClosed { flow, .. } if flow.allowed.control => {}
-            GatewayEvent::FlowOpened { flow, at } => {
-                let id = flow.id;
-                self.pending.insert(id, (flow, at));
-                match lan_source {
-                    LanSource::Dialling => {}
-                    LanSource::Known(address) => self.flow_connected(id, Some(address)),
-                    LanSource::Hidden => self.flow_connected(id, None),
-                }
-            }
             GatewayEvent::FlowClosed { flow, reason, traffic: moved, first_bytes, opened, at, .. } => {
-                self.flow_connected(flow.id, None);
                 let lan_source = self.lan_sources.remove(&flow.id);
                 let closed = FlowClosed {
                     session: subject(&flow.session),
@@ -105,16 +155,6 @@ impl Evidence {
         }
     }
 
-    /// Records a flow as opened, if that has not been done.
-    pub fn flow_connected(&mut self, id: FlowId, lan_source: Option<SocketAddr>) {
-        let Some((flow, at)) = self.pending.remove(&id) else { return };
-        if let Some(lan_source) = lan_source {
-            self.lan_sources.insert(id, lan_source);
-        }
-        let opened = FlowOpened { session: subject(&flow.session), flow: flow_subject(&flow, lan_source) };
-        self.put(at, Event::FlowOpened(opened));
-    }
-
     pub fn configuration_changed(&mut self, policy: &str, flows_cut: u64) {
         let previous_policy = std::mem::replace(&mut self.policy, policy_label(policy));
         self.put(
@@ -128,18 +168,27 @@ impl Evidence {
         let seen = time(unix_now());
         for session in state.sessions() {
             let id = session.info.id;
-            self.audit.note(Progress { session: id, flow: None, seen, traffic: traffic(session.traffic) });
+            self.recording.audit.note(Progress {
+                session: id,
+                flow: None,
+                seen,
+                traffic: traffic(session.traffic),
+            });
         }
         for flow in state.flows().iter().filter(|flow| !flow.allowed.control) {
             if let Some(session) = state.session_of(flow.client) {
                 let (flow, moved) = (Some(flow.id.as_u64()), traffic(flow.traffic));
-                self.audit.note(Progress { session, flow, seen, traffic: moved });
+                self.recording.audit.note(Progress { session, flow, seen, traffic: moved });
             }
         }
     }
 
     fn put(&self, at: UnixMillis, event: Event) {
-        self.audit.append(Record::new(time(at), event).under_policy(self.policy.clone()));
+        self.recording.audit.append(self.record_of(at, event));
+    }
+
+    fn record_of(&self, at: UnixMillis, event: Event) -> Record {
+        Record::new(time(at), event).under_policy(self.policy.clone())
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 use uuid::Uuid;
-use vmsgate_audit::{AuditHandle, Label};
+use vmsgate_audit::Label;
 use vmsgate_netio::{BindError, BoundSocket, TunQueueFd, UdpSocket};
 use vmsgate_tunnel::denials::RefusalTotals;
 use vmsgate_tunnel::event::UnixMillis;
@@ -33,6 +33,7 @@ use vmsgate_tunnel::peer::{ClientConfig, SessionStatus};
 use x25519_dalek::StaticSecret;
 
 pub use self::core::Core;
+pub use self::evidence::Recording;
 use self::handover::{Couriers, Parcel};
 pub use self::pool::{Workers, WorkersSetup};
 pub use self::steering::program as steering;
@@ -76,7 +77,7 @@ pub struct Configuration {
 #[derive(Debug)]
 pub enum Command {
     /// Evidence begins: until it comes, no datagram is read.
-    Start(AuditHandle),
+    Start(Recording),
     Clients(Vec<ClientConfig>),
     Directory(Arc<Directory>),
     Configuration(Box<Configuration>),
@@ -174,8 +175,8 @@ async fn run(
     if ready.send(Ok(())).is_err() {
         return;
     }
-    let Some(audit) = wait_for_start(&core, &mut requests).await else { return };
-    core.borrow_mut().start(audit);
+    let Some(recording) = wait_for_start(&core, &mut requests).await else { return };
+    core.borrow_mut().start(recording);
     let mut loops = JoinSet::new();
     let room = Rc::new(Notify::new());
     for at in 0..count {
@@ -206,10 +207,10 @@ async fn run(
 }
 
 /// Takes in clients and settings until evidence can begin.
-async fn wait_for_start(core: &SharedCore, requests: &mut mpsc::Receiver<Command>) -> Option<AuditHandle> {
+async fn wait_for_start(core: &SharedCore, requests: &mut mpsc::Receiver<Command>) -> Option<Recording> {
     while let Some(command) = requests.recv().await {
         match command {
-            Command::Start(audit) => return Some(audit),
+            Command::Start(recording) => return Some(recording),
             Command::Stop(done) => {
                 let _ = done.send(());
                 return None;

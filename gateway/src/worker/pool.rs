@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use uuid::Uuid;
-use vmsgate_audit::AuditHandle;
+
 use vmsgate_netio::{BoundSocket, TunQueueFd};
 use vmsgate_tunnel::gateway::shard::{Directory, owner};
 use vmsgate_tunnel::netstack::StackConfig;
 use vmsgate_tunnel::peer::ClientConfig;
 use x25519_dalek::StaticSecret;
 
+use super::evidence::Recording;
 use super::handover::couriers;
 use super::{Command, Configuration, CoreSetup, Report, Worker, WorkerError, WorkerSetup};
 use crate::health::Health;
@@ -65,9 +66,9 @@ impl Workers {
     }
 
     /// Evidence begins, and with it the work.
-    pub async fn start(&self, audit: &AuditHandle) -> Result<(), WorkerError> {
+    pub async fn start(&self, recording: &Recording) -> Result<(), WorkerError> {
         for worker in &self.workers {
-            worker.send(Command::Start(audit.clone())).await?;
+            worker.send(Command::Start(recording.clone())).await?;
         }
         Ok(())
     }

@@ -191,6 +191,15 @@ section! {
     QUEUE, "queue", Count, Some((1024, 1_048_576)), Default("65536"), "65536",
         "Audit records that may wait to be written. From three quarters of it on, new flows are refused; \
          records are never dropped.";
+    DURABILITY, "durability", Choice, None, Default("before-forward"), "\"before-forward\"",
+        "When the record of a new flow is on disk. `before-forward`: before the flow's first packet leaves the \
+         gateway. `200ms`: at most so much later, which spares each new connection the wait for the disk.";
+    ON_FAILURE, "on-failure", Choice, None, Default("refuse"), "\"refuse\"",
+        "What becomes of new flows while records cannot be written. `refuse`: they are refused, and live ones are \
+         cut after `failure-grace`. `continue`: everything goes on, and a record tells how many records are \
+         missing and from when to when.";
+    FAILURE_GRACE, "failure-grace", Duration, Some((1, DAY)), Default("15m"), "\"15m\"",
+        "How long live flows go on with `on-failure = \"refuse\"` while records cannot be written.";
 }
 
 section! {

@@ -121,6 +121,21 @@ impl SectionValues {
         self.texts(key, diagnostics).into_iter().next()
     }
 
+    /// One of several words, as what each stands for.
+    pub(crate) fn choice<T: Copy, const N: usize>(
+        &self,
+        key: &Key,
+        choices: [(&str, T); N],
+        diagnostics: &mut Diagnostics,
+    ) -> Option<T> {
+        let words = choices.map(|(word, _)| format!("`{word}`")).join(" or ");
+        let read = |text: &str| match choices.iter().find(|(word, _)| *word == text) {
+            Some((_, value)) => Ok(*value),
+            None => Err(format!("unknown value `{text}` of `{}`: write {words}", key.name)),
+        };
+        self.parsed(key, read, diagnostics).first().map(|choice| choice.value)
+    }
+
     pub(crate) fn flag(&self, key: &Key, diagnostics: &mut Diagnostics) -> bool {
         let read = |value: &Value| match value {
             Value::Flag(flag) => Some(*flag),

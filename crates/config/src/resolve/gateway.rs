@@ -255,14 +255,6 @@ fn interface(section: &SectionValues, out: &mut Diagnostics) -> String {
 }
 
 fn on_denied(section: &SectionValues, out: &mut Diagnostics) -> OnDenied {
-    let written = section.text(&key::ON_DENIED, out);
-    match written.as_ref().map(|written| written.value.as_str()) {
-        None | Some("reject") => OnDenied::Reject,
-        Some("drop") => OnDenied::Drop,
-        Some(other) => {
-            let place = section.place_of(&key::ON_DENIED);
-            out.error(&place, format!("unknown value `{other}` of `on-denied`"), "write `reject` or `drop`");
-            OnDenied::Reject
-        }
-    }
+    let choices = [("reject", OnDenied::Reject), ("drop", OnDenied::Drop)];
+    section.choice(&key::ON_DENIED, choices, out).unwrap_or(OnDenied::Reject)
 }

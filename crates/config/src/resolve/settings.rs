@@ -7,7 +7,7 @@ use crate::file::diagnostics::{At, Diagnostics};
 use crate::file::keys;
 use crate::file::section::SectionValues;
 use crate::names::is_host_name;
-use crate::resolved::{Admin, Audit, Dns, Limits, Proxy};
+use crate::resolved::{Admin, Audit, Dns, Durability, Limits, OnFailure, Proxy};
 
 /// `[proxy]` with the places of its addresses.
 #[derive(Debug)]
@@ -78,7 +78,15 @@ pub(super) fn limits(section: &SectionValues, out: &mut Diagnostics) -> Limits {
 }
 
 pub(super) fn audit(section: &SectionValues, out: &mut Diagnostics) -> Audit {
-    Audit { queue: section.count(&keys::audit::QUEUE, out) }
+    use keys::audit as key;
+    let durability = [("before-forward", Durability::BeforeForward), ("200ms", Durability::Soon)];
+    let on_failure = [("refuse", OnFailure::Refuse), ("continue", OnFailure::Continue)];
+    Audit {
+        queue: section.count(&key::QUEUE, out),
+        durability: section.choice(&key::DURABILITY, durability, out).unwrap_or(Durability::BeforeForward),
+        on_failure: section.choice(&key::ON_FAILURE, on_failure, out).unwrap_or(OnFailure::Refuse),
+        failure_grace: section.duration(&key::FAILURE_GRACE, out),
+    }
 }
 
 pub(super) fn admin(section: &SectionValues, out: &mut Diagnostics) -> Admin {

@@ -118,6 +118,8 @@ pub enum CloseReason {
     TlsRequired,
     /// The client was revoked, suspended or has expired.
     ClientBlocked,
+    /// Its record cannot be kept, or those of all flows could not be for too long.
+    AuditUnavailable,
     Shutdown,
 }
 
@@ -134,6 +136,7 @@ impl CloseReason {
             CloseReason::Policy => "policy",
             CloseReason::TlsRequired => "tls-required",
             CloseReason::ClientBlocked => "client-blocked",
+            CloseReason::AuditUnavailable => "audit-unavailable",
             CloseReason::Shutdown => "shutdown",
         }
     }

@@ -8,7 +8,7 @@ use x25519_dalek::PublicKey;
 
 use super::{GatewayState, Settings};
 use crate::event::SessionEnd;
-use crate::flow::{CloseReason, FlowId};
+use crate::flow::{CloseReason, Flow, FlowId};
 use crate::noise::Identity;
 use crate::peer::{ClientConfig, Peer};
 use crate::policy::{Protocol, Verdict};
@@ -102,16 +102,31 @@ impl GatewayState {
 
     /// Ends every session, so that each has its closing record.
     pub fn shut_down(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
-        let flows: Vec<FlowId> = self.flows.iter().map(|flow| flow.id).collect();
-        for id in flows {
-            self.cut_flow(id, CloseReason::Shutdown, now, datagrams);
-        }
+        self.cut_flows(|_| true, CloseReason::Shutdown, now, datagrams);
         let present: Vec<u32> =
             self.peers.iter().filter(|(_, peer)| peer.session.is_some()).map(|(at, _)| at as u32).collect();
         for at in present {
             self.end_session(at, SessionEnd::Shutdown, now, datagrams);
         }
         self.refusals.collect(now, true, &mut self.events);
+    }
+
+    /// Cuts every flow to the recording network, because nobody could tell afterwards what was done with it.
+    pub fn cut_unrecorded(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
+        self.cut_flows(|flow| !flow.allowed.control, CloseReason::AuditUnavailable, now, datagrams);
+    }
+
+    fn cut_flows(
+        &mut self,
+        which: impl Fn(&Flow) -> bool,
+        reason: CloseReason,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
+        let flows: Vec<FlowId> = self.flows.iter().filter(|flow| which(flow)).map(|flow| flow.id).collect();
+        for id in flows {
+            self.cut_flow(id, reason, now, datagrams);
+        }
     }
 
     /// Cuts the flows that policy no longer allows, those in clear text that must be TLS from now on among them.

@@ -45,7 +45,12 @@ impl GatewayState {
         let id = match self.flows.find(at, tuple) {
             Some(id) => id,
             None => match self.open_flow(at, tuple, &packet, now, datagrams) {
-                Some(id) => id,
+                Some(id) => {
+                    if self.flows.get(id).is_some_and(|flow| !flow.allowed.control) {
+                        inner.opened(id);
+                    }
+                    id
+                }
                 None => return,
             },
         };

@@ -1,7 +1,8 @@
 //! Egress `proxy`: flows end here, and ordinary sockets reach the servers. No capability, no TUN.
 //!
-//! A TCP flow is dialled first; only when the server has answered does the userspace stack answer the client's SYN,
-//! so a refused or unreachable server looks the same as without a gateway. UDP and ICMP echo flows each have a
+//! A flow's socket is bound at once, so that its record names the address and port on the recording network; nothing is
+//! sent before that record is kept. Then a TCP flow is dialled; only when the server has answered does the userspace
+//! stack answer the client's SYN, so a refused or unreachable server looks the same as without a gateway. UDP and ICMP echo flows each have a
 //! connected socket. What belongs to the gateway's own address goes to the control services.
 
 mod control;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use tokio::net::UdpSocket;
+use tokio::net::{TcpSocket, UdpSocket};
 use tokio::task::AbortHandle;
 use vmsgate_netio::EchoSocket;
 use vmsgate_pump::Stack;
@@ -54,6 +55,10 @@ pub struct Proxy {
 
 /// The far side of one flow. Dropping it ends its task, and with the task its sockets.
 enum Far {
+    /// Ready to dial.
+    Bound {
+        socket: TcpSocket,
+    },
     /// The client's SYN waits for the server's answer.
     Dialling {
         _task: Task,
@@ -127,9 +132,10 @@ impl Proxy {
         self.settings.gateway.contains(&address)
     }
 
-    /// The gateway's address on the recording network for a flow that needs no dial.
+    /// Where a flow that was prepared leaves from, on the recording network.
     pub fn lan_source(&self, flow: FlowId) -> Option<SocketAddr> {
         match self.flows.get(&flow)? {
+            Far::Bound { socket } => socket.local_addr().ok(),
             Far::Udp { socket, .. } => socket.local_addr().ok(),
             Far::Echo { socket, .. } => socket.local_addr().ok(),
             Far::Dialling { .. } | Far::Stream { .. } | Far::Dns => None,
@@ -158,18 +164,31 @@ impl Proxy {
         self.flows.insert(flow, Far::Stream { connection, task });
     }
 
-    fn begin(&mut self, flow: FlowId, client: u32, packet: &Packet<'_>, now: Instant) {
+    /// Opens what a flow needs, at its first packet. Nothing is sent.
+    pub fn prepare(&mut self, flow: FlowId, client: u32, packet: &Packet<'_>, now: Instant) {
+        if self.flows.contains_key(&flow) {
+            return;
+        }
         let Some(core) = self.core.upgrade() else { return };
         let own = self.is_own(packet.destination);
         let far = match packet.transport {
             Transport::Tcp { .. } if own => return control::accept(self, core, flow, client, packet, now),
-            Transport::Tcp { .. } => tcp::dial(self, core, flow, client, packet),
+            Transport::Tcp { .. } => tcp::bind(self, core, flow, packet),
             Transport::Udp { .. } if own => Some(Far::Dns),
             Transport::Udp { .. } => udp::open(self, core, flow, packet),
             Transport::EchoRequest { .. } => echo::open(self, core, flow, packet),
             Transport::EchoReply { .. } | Transport::IcmpError { .. } | Transport::Other(_) => None,
         };
         if let Some(far) = far {
+            self.flows.insert(flow, far);
+        }
+    }
+
+    fn dial(&mut self, flow: FlowId, client: u32, syn: &Packet<'_>) {
+        let Some(core) = self.core.upgrade() else { return };
+        if let Some(Far::Bound { socket }) = self.flows.remove(&flow)
+            && let Some(far) = tcp::dial(self, core, flow, client, syn, socket)
+        {
             self.flows.insert(flow, far);
         }
     }
@@ -182,14 +201,13 @@ impl Proxy {
 
 impl InnerSink for Proxy {
     fn packet(&mut self, flow: FlowId, client: u32, packet: &Packet<'_>, now: Instant) {
-        if !self.flows.contains_key(&flow) {
-            self.begin(flow, client, packet, now);
-        }
+        self.prepare(flow, client, packet, now);
         match (self.flows.get(&flow), packet.transport) {
             (Some(Far::Stream { connection, .. }), Transport::Tcp { .. }) => {
                 // An error means that the connection is gone or the segment is none of its own: dropped either way.
                 let _ = self.stack.handle_packet(*connection, packet.bytes(), now);
             }
+            (Some(Far::Bound { .. }), Transport::Tcp { .. }) => self.dial(flow, client, packet),
             (Some(Far::Udp { socket, .. }), Transport::Udp { .. }) => udp::send(socket, packet),
             (Some(Far::Echo { socket, .. }), Transport::EchoRequest { .. }) => echo::send(socket, packet),
             (Some(Far::Dns), Transport::Udp { .. }) => {
