@@ -17,7 +17,7 @@
 //!
 //! Pure, without sockets, files, threads or clocks: [`time`], [`text`], [`ports`], [`subject`], [`event`], [`record`],
 //! [`canonical`], [`chain`], [`signing`], [`checkpoint`]. SQL is found in [`db`], `store`, `index`, `recovery`,
-//! `signing_key` and [`query`] alone.
+//! `signing_key`, `outbox` and [`query`] alone.
 //!
 //! # When the store fails
 //!
@@ -41,6 +41,7 @@ pub mod time;
 mod group;
 mod health;
 mod index;
+mod outbox;
 mod recovery;
 mod shared;
 mod signing_key;
@@ -52,6 +53,7 @@ pub use checkpoint::{Anchor, Checkpoint};
 pub use db::{Create, Database, DbError, WriteTransaction};
 pub use event::Event;
 pub use health::{Health, HealthState};
+pub use outbox::Outbox;
 pub use ports::Ports;
 pub use record::{Entry, Record};
 pub use signing::{Signature, SigningKey, VerifyingKey};

@@ -39,6 +39,7 @@ pub mod profile;
 mod reference;
 mod resolve;
 mod resolved;
+mod ship;
 mod starter;
 mod version;
 
@@ -53,4 +54,5 @@ pub use resolved::{
     Admin, Audit, Config, Dns, Durability, Egress, Exposure, Gateway, Limits, OnDenied, OnFailure,
     Permission, Proxy, Role, Server, Service, Tun,
 };
+pub use ship::{Receiver, ReceiverError, Ship, Transport};
 pub use starter::starter_config;

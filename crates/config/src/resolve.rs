@@ -7,6 +7,7 @@ mod roles;
 mod servers;
 mod services;
 mod settings;
+mod ship;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub(crate) fn resolve(document: Document, mut diagnostics: Diagnostics) -> Resul
     let dns = settings::dns(&document.dns, out);
     let limits = settings::limits(&document.limits, out);
     let audit = settings::audit(&document.audit, out);
+    let ships = ship::read(&document.ships, out);
     overlaps::check(&gateway, &servers, &proxy, out);
     let roles = roles::read(&document.roles, &servers, &services, out);
 
@@ -46,6 +48,7 @@ pub(crate) fn resolve(document: Document, mut diagnostics: Diagnostics) -> Resul
         proxy,
         limits,
         audit,
+        ships,
         admin,
         dns,
         version,

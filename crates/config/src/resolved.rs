@@ -14,6 +14,7 @@ use crate::address::{Endpoint, IpRange};
 use crate::catalogue::Encryption;
 use crate::finding::Finding;
 use crate::ports::{PortRange, Protocol, ProtocolPorts};
+use crate::ship::Ship;
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub proxy: Proxy,
     pub limits: Limits,
     pub audit: Audit,
+    /// In the order of the file.
+    pub ships: Vec<Ship>,
     pub admin: Admin,
     pub dns: Dns,
     /// Which policy this is: 16 hexadecimal digits that audit records carry as the policy version. Equal for

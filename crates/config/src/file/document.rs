@@ -24,6 +24,7 @@ pub(crate) struct Document {
     pub(crate) proxy: SectionValues,
     pub(crate) limits: SectionValues,
     pub(crate) audit: SectionValues,
+    pub(crate) ships: Vec<SectionValues>,
     pub(crate) admin: SectionValues,
     pub(crate) dns: SectionValues,
     /// The environment variables whose values were taken.
@@ -69,18 +70,9 @@ impl Document {
         .map(&mut once);
         let (services, roles) =
             reader.named.into_iter().partition(|(_, values)| values.is_of(&keys::service::SECTION));
-        Some(Self {
-            gateway,
-            servers: reader.repeated,
-            services,
-            roles,
-            proxy,
-            limits,
-            audit,
-            admin,
-            dns,
-            variables,
-        })
+        let (ships, servers) =
+            reader.repeated.into_iter().partition(|values| values.is_of(&keys::ship::SECTION));
+        Some(Self { gateway, servers, services, roles, proxy, limits, audit, ships, admin, dns, variables })
     }
 }
 

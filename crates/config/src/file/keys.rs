@@ -203,6 +203,25 @@ section! {
 }
 
 section! {
+    ship, "ship", Repeated,
+        "A receiver that the audit log is sent to as it is written, once per receiver. The log itself stays in \
+         the database; a receiver that is slow or away never holds up the gateway. See shipping.md.";
+
+    NAME, "name", Name, None, Required, "\"siem\"",
+        "The receiver in `vmsgate status`, and what its place in the log is remembered under: with another name \
+         the whole log is sent again.";
+    TO, "to", Receiver, None, Required, "\"syslog+tls://siem.example.org:6514\"",
+        "Where, and how: `syslog+tcp`, `syslog+tls` and `syslog+udp` (RFC 5424), `otlp+http` and `otlp+https` \
+         (OpenTelemetry logs as JSON, path `/v1/logs` unless another is written). Over UDP records get lost \
+         without a trace: prefer any other. TLS trusts the certificate authorities of this host.";
+    HEADERS_FILE, "headers-file", Path, None, Nothing, "\"/etc/vmsgate/siem.headers\"",
+        "OTLP only: a file with a header per line, `Authorization: Bearer …`, for a receiver that wants a \
+         secret. Nobody but the gateway's user may read it. It is read anew at each connection.";
+    KINDS, "kinds", Kinds, None, Nothing, "[\"session.*\", \"admin.*\"]",
+        "Which kinds of records are sent; `*` is any text. Not written: all, and only then is the copy complete.";
+}
+
+section! {
     admin, "admin", Once,
         "Health for the platform that runs the gateway.";
 
@@ -230,6 +249,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     proxy::SECTION,
     limits::SECTION,
     audit::SECTION,
+    ship::SECTION,
     admin::SECTION,
     dns::SECTION,
 ];

@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     Ports,
     Rules,
     Exposures,
+    Receiver,
+    Kinds,
 }
 
 /// What holds when a key is not written.
@@ -106,7 +108,8 @@ impl Kind {
             | Self::Names
             | Self::Ports
             | Self::Rules
-            | Self::Exposures => true,
+            | Self::Exposures
+            | Self::Kinds => true,
             Self::Name
             | Self::Text
             | Self::Path
@@ -116,7 +119,8 @@ impl Kind {
             | Self::Size
             | Self::Count
             | Self::SocketAddress
-            | Self::HostName => false,
+            | Self::HostName
+            | Self::Receiver => false,
         }
     }
 
@@ -143,6 +147,8 @@ impl Kind {
             Self::Ports => "port or `\"FIRST-LAST\"`, one or a list",
             Self::Rules => "`SERVER-PATTERN:SERVICE`, one or a list",
             Self::Exposures => "list of `{ port, reason }`",
+            Self::Receiver => "`SCHEME://HOST:PORT[/PATH]`",
+            Self::Kinds => "kind or pattern, one or a list",
         }
     }
 }

@@ -107,3 +107,50 @@ fn admin_beyond_loopback() {
         )],
     );
 }
+
+#[test]
+fn receivers_that_cannot_be_shipped_to() {
+    added(
+        "[[ship]]\nname = \"siem\"\nto = \"kafka://siem:514\"\n[[ship]]\nname = \"b c\"\nto = \"syslog+tls://siem:6514\"\n",
+        &[
+            (
+                "error gateway.toml:13: `kafka` is no way to ship the log",
+                "write it like `syslog+tls://siem.example.org:6514`, `syslog+tcp://…`, `syslog+udp://…`, \
+                 `otlp+https://collector.example.org:4318/v1/logs` or `otlp+http://…`",
+            ),
+            (
+                "error gateway.toml:15: `b c` cannot name a receiver",
+                "names have up to 63 letters, digits, `-`, `_` and `.`, and begin with a letter or digit",
+            ),
+        ],
+    );
+    added(
+        "[[ship]]\nname = \"a\"\nto = \"syslog+tls://siem:6514\"\nheaders-file = \"x\"\nkinds = [\"Session\"]\n\
+         [[ship]]\nname = \"a\"\nto = \"syslog+tls://siem:6514\"\n",
+        &[
+            (
+                "error gateway.toml:15: `Session` is no kind of record",
+                "write kinds like `session.closed` or `flow.*`: see docs/audit-format.md",
+            ),
+            (
+                "error gateway.toml:14: `headers-file` has no meaning for `syslog+tls`",
+                "remove it: only OTLP has headers",
+            ),
+            (
+                "error gateway.toml:17: there are two receivers named `a`",
+                "give each [[ship]] a name of its own: each has its own place in the log",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_log_in_clear_text_is_warned_of_unless_it_stays_on_the_host() {
+    added(
+        "[[ship]]\nname = \"a\"\nto = \"syslog+udp://siem:514\"\n[[ship]]\nname = \"b\"\nto = \"otlp+http://127.0.0.1:4318\"\n",
+        &[(
+            "warning gateway.toml:13: the audit log goes to `siem:514` in clear text, with names and addresses of people",
+            "use `syslog+tls` or `otlp+https`, or make sure that only a management network carries it",
+        )],
+    );
+}
