@@ -35,14 +35,22 @@ pub enum ConditionCode {
     RegistryReadable,
     /// The audit log takes records, so that new flows may be opened.
     AuditAccepting,
+    /// Always holds: what a receiver of the audit log does not take is safe in the store. The text says whether one
+    /// does not take it.
+    AuditShipping,
     /// The configuration file as it is on disk is the one in force.
     ConfigurationInForce,
 }
 
 impl ConditionCode {
     /// The conditions that the run loop reports; [`ConditionCode::EventLoop`] is measured instead.
-    const REPORTED: [Self; 4] =
-        [Self::UdpBound, Self::RegistryReadable, Self::AuditAccepting, Self::ConfigurationInForce];
+    const REPORTED: [Self; 5] = [
+        Self::UdpBound,
+        Self::RegistryReadable,
+        Self::AuditAccepting,
+        Self::AuditShipping,
+        Self::ConfigurationInForce,
+    ];
 }
 
 /// One condition as it is now.

@@ -12,6 +12,7 @@ mod health;
 mod http;
 mod policy_build;
 mod run;
+mod ship;
 mod worker;
 
 use std::process::ExitCode;

@@ -17,6 +17,8 @@ mod socket;
 mod source;
 #[cfg(target_os = "linux")]
 mod tun;
+#[cfg(target_os = "linux")]
+mod unacknowledged;
 
 pub use group::{BoundSocket, Instruction};
 #[cfg(target_os = "linux")]
@@ -30,3 +32,5 @@ pub use tun::{
     Frame, ReadStats, Segment, Sum, TunBatch, TunDevice, TunError, TunQueue, TunQueueFd, UdpTrains,
     WriteStats,
 };
+#[cfg(target_os = "linux")]
+pub use unacknowledged::unacknowledged;

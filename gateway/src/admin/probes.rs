@@ -93,8 +93,14 @@ mod tests {
         assert_eq!(body["ok"], false);
         let codes: Vec<_> =
             body["conditions"].as_array().unwrap().iter().map(|c| c["code"].clone()).collect();
-        let expected =
-            ["event-loop", "udp-bound", "registry-readable", "audit-accepting", "configuration-in-force"];
+        let expected = [
+            "event-loop",
+            "udp-bound",
+            "registry-readable",
+            "audit-accepting",
+            "audit-shipping",
+            "configuration-in-force",
+        ];
         assert_eq!(codes, expected);
     }
 
@@ -104,6 +110,7 @@ mod tests {
         health.report(ConditionCode::UdpBound, true, "0.0.0.0:51820");
         health.report(ConditionCode::RegistryReadable, true, "revision 7");
         health.report(ConditionCode::ConfigurationInForce, true, "policy a1b2");
+        health.report(ConditionCode::AuditShipping, true, "not shipped");
         health.report(ConditionCode::AuditAccepting, false, "the disk is full");
         let (status, body) = ask(&health, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);

@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::health::Condition;
+use crate::{health::Condition, ship::ShipStatus};
 
 /// The version of this document; raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -49,6 +49,9 @@ pub struct Status {
     pub clients: u64,
     pub conditions: Vec<Condition>,
     pub audit: AuditStatus,
+    /// The receivers of the audit log.
+    #[serde(default)]
+    pub shipping: Vec<ShipStatus>,
     pub totals: Totals,
     /// Open sessions, oldest first.
     pub sessions: Vec<SessionStatus>,
@@ -154,6 +157,7 @@ pub(crate) fn example() -> Status {
         clients: 12,
         conditions: Vec::new(),
         audit: AuditStatus { accepting: true, text: "ok".to_owned(), queued: 0, queue_limit: 65_536 },
+        shipping: Vec::new(),
         totals: Totals {
             flows_open: 2,
             flows_opened: 10,

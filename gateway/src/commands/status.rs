@@ -12,6 +12,7 @@ use vmsgate_keys::DataDir;
 
 use super::{Context, counted};
 use crate::admin::status::{SCHEMA_VERSION, SessionStatus, Status, StatusReport, Totals};
+use crate::ship::ShipStatus;
 
 /// How long the gateway may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -100,6 +101,10 @@ fn print(context: &Context, status: &Status) -> Result<(), CliError> {
         printer.line(format_args!("{}: {}", printer.paint(style, label), condition.text))?;
     }
     print_totals(context, status)?;
+    if !status.shipping.is_empty() {
+        printer.line("")?;
+        printer.table(&shipping(&status.shipping))?;
+    }
     if !status.sessions.is_empty() {
         printer.line("")?;
         printer.table(&sessions(&status.sessions))?;
@@ -154,6 +159,21 @@ fn sessions(sessions: &[SessionStatus]) -> Table {
             session.flows.to_string(),
             human::bytes(session.traffic.rx_bytes),
             human::bytes(session.traffic.tx_bytes),
+        ]);
+    }
+    table
+}
+
+fn shipping(receivers: &[ShipStatus]) -> Table {
+    let mut table = Table::new(["RECEIVER", "TO", "STATE", "BEHIND", "NOT KEPT", "LAST ERROR"]);
+    for receiver in receivers {
+        table.row([
+            receiver.name.clone(),
+            receiver.to.clone(),
+            receiver.state.as_str().to_owned(),
+            receiver.behind.to_string(),
+            receiver.rejected.to_string(),
+            receiver.last_error.clone().unwrap_or_default(),
         ]);
     }
     table

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 use vmsgate_audit::query::{self, Filter};
-use vmsgate_audit::{Label, UtcTime};
+use vmsgate_audit::{Database, Label, UtcTime};
 use vmsgate_config::Config;
 use vmsgate_keys::registry::Revision;
 use vmsgate_keys::{Client, ClientState, Identity, MasterKey, Registry, RegistryError};
@@ -32,6 +32,10 @@ impl ClientSource {
 
     pub async fn close(self) {
         self.registry.close().await;
+    }
+
+    pub fn database(&self) -> &Database {
+        self.registry.database()
     }
 
     pub async fn identities(&self) -> Result<Vec<Identity>, RegistryError> {

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use vmsgate_audit::event::{Event, GatewayStarted, GatewayStopped};
 use vmsgate_audit::{
-    AuditHandle, AuditWriter, Chain, Checkpoints, Label, Reason, Record, UtcTime, WriterConfig,
+    AuditHandle, AuditWriter, Chain, Checkpoints, Database, Label, Reason, Record, UtcTime, WriterConfig,
 };
 use vmsgate_cli::{CliError, OrFail, WithHint};
 use vmsgate_config::{Config, Egress, OnFailure};
@@ -34,12 +34,15 @@ use self::network::Network;
 use crate::admin::{ControlSocket, serve_probes, status::StatusRequests, status::status_channel};
 use crate::health::{ConditionCode, Health};
 use crate::worker::{Recording, WorkerError, Workers, WorkersSetup, policy_label, unix_now};
+use crate::ship::{self, Shipping};
 
 /// A registry change is in force within 2 s; one poll is one small query.
 const REGISTRY_POLL: Duration = Duration::from_millis(500);
 const FILE_POLL: Duration = Duration::from_secs(1);
 /// How long the end may wait for the disk.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the end may wait for receivers of the audit log.
+const SHIP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a gateway is started from.
 #[derive(Debug)]
@@ -60,6 +63,7 @@ pub struct Gateway {
     /// Egress `tun`: what undoes the set-up in the kernel.
     _kernel: Option<Kernel>,
     audit: AuditWriter,
+    shipping: Shipping,
     clients: ClientSource,
     health: Health,
     status: StatusRequests,
@@ -115,6 +119,8 @@ impl Gateway {
         let audit = AuditWriter::spawn(registry.database(), chain, writing, now()).await;
         let audit = audit.or_user("the audit log cannot be written")?;
 
+        let shipping = start_shipping(registry.database(), &config)?;
+
         let mut clients = ClientSource::new(registry, master);
         let all = clients.all(&config).await.map_err(registry_error)?;
         let reconnect = clients.recently_connected(&config.gateway.name, &all).await;
@@ -153,6 +159,7 @@ impl Gateway {
             listening,
             _kernel: kernel,
             audit,
+            shipping,
             clients,
             health,
             status,
@@ -226,8 +233,12 @@ impl Gateway {
                 tracing::info!(policy = config.version, why, "the configuration is in force");
                 self.workers.configure(built).await.map_err(worker_error)?;
                 let name = self.config.gateway.name.clone();
+                let receivers_changed = config.ships != self.config.ships;
                 self.config = config;
                 self.config.gateway.name = name;
+                if receivers_changed {
+                    self.restart_shipping().await?;
+                }
                 let text = "the configuration is in force";
                 self.health.report(ConditionCode::ConfigurationInForce, true, text);
             }
@@ -244,20 +255,31 @@ impl Gateway {
         Ok(())
     }
 
+    /// Ships to the receivers of the configuration in force. Each goes on at its own place in the log.
+    async fn restart_shipping(&mut self) -> Result<(), CliError> {
+        self.shipping.stop(Duration::ZERO).await;
+        self.shipping = start_shipping(self.clients.database(), &self.config)?;
+        Ok(())
+    }
+
     fn report_audit(&self) {
         let handle = self.audit.handle();
         let health = handle.health();
         self.health.report(ConditionCode::AuditAccepting, handle.accepting(), health.reason().to_owned());
+        let shipping = ship::summary(&self.shipping.status());
+        self.health.report(ConditionCode::AuditShipping, true, shipping);
     }
 
     /// Cuts everybody off, writes the last records, closes the sockets.
-    async fn end(self, reason: &'static str) -> Result<(), CliError> {
+    async fn end(mut self, reason: &'static str) -> Result<(), CliError> {
         tracing::info!(reason, "stopping");
         self.workers.stop().await.map_err(worker_error)?;
         let event = Event::GatewayStopped(GatewayStopped { reason: Reason::new(reason) });
         let record = Record::new(now(), event).under_policy(policy_label(&self.config.version));
         self.audit.handle().append(record);
         let stopped = self.audit.stop(STOP_PATIENCE).await;
+        // After the last record, so that a receiver learns of the stop.
+        self.shipping.stop(SHIP_PATIENCE).await;
         // The last one to close leaves one complete file, which a copy of the directory then holds.
         self.clients.close().await;
         for server in self.servers {
@@ -277,6 +299,11 @@ fn record_start(audit: &AuditHandle, listening: &[SocketAddr], config: &Config) 
     };
     let record = Record::new(now(), Event::GatewayStarted(started));
     audit.append(record.under_policy(policy_label(&config.version)));
+}
+
+fn start_shipping(db: &Database, config: &Config) -> Result<Shipping, CliError> {
+    let shipping = Shipping::start(db, &config.gateway.name, &config.ships);
+    shipping.or_unexpected("cannot start to ship the audit log")
 }
 
 fn unseal(identities: &[Identity], master: &MasterKey) -> Result<Vec<StaticSecret>, RegistryError> {

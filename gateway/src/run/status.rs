@@ -39,6 +39,7 @@ impl Gateway {
                 queued: health.queued as u64,
                 queue_limit: health.capacity as u64,
             },
+            shipping: self.shipping.status(),
             totals: totals(&report),
             sessions,
         })

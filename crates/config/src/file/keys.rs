@@ -216,7 +216,7 @@ section! {
          without a trace: prefer any other. TLS trusts the certificate authorities of this host.";
     HEADERS_FILE, "headers-file", Path, None, Nothing, "\"/etc/vmsgate/siem.headers\"",
         "OTLP only: a file with a header per line, `Authorization: Bearer …`, for a receiver that wants a \
-         secret. Nobody but the gateway's user may read it. It is read anew at each connection.";
+         secret. Let nobody but the gateway's user read it. It is read anew at each connection.";
     KINDS, "kinds", Kinds, None, Nothing, "[\"session.*\", \"admin.*\"]",
         "Which kinds of records are sent; `*` is any text. Not written: all, and only then is the copy complete.";
 }

@@ -129,12 +129,12 @@ fn receivers_that_cannot_be_shipped_to() {
          [[ship]]\nname = \"a\"\nto = \"syslog+tls://siem:6514\"\n",
         &[
             (
-                "error gateway.toml:15: `Session` is no kind of record",
-                "write kinds like `session.closed` or `flow.*`: see docs/audit-format.md",
-            ),
-            (
                 "error gateway.toml:14: `headers-file` has no meaning for `syslog+tls`",
                 "remove it: only OTLP has headers",
+            ),
+            (
+                "error gateway.toml:15: `Session` is no kind of record",
+                "write kinds like `session.closed` or `flow.*`: see docs/audit-format.md",
             ),
             (
                 "error gateway.toml:17: there are two receivers named `a`",
