@@ -26,6 +26,8 @@ mod report;
 mod shipper;
 mod stream;
 mod syslog;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::io;

@@ -71,12 +71,40 @@ impl Shipper {
             }
             let wait = jittered(self.wait).max(error.retry_after().unwrap_or_default());
             self.wait = (self.wait * 2).min(LONGEST_WAIT);
-            // At the end nobody waits for a receiver that is away: it gets the rest after the next start.
-            let ending = self.phase.wait_for(|phase| *phase != Phase::Run);
-            if tokio::time::timeout(wait, ending).await.is_ok() {
+            if self.wait_unless_ending(wait).await {
                 return;
             }
         }
+    }
+
+    /// Keeps counting how far behind the receiver is. Returns early with true at the end of the gateway, when nobody
+    /// waits for a receiver that is away: it gets the rest after the next start.
+    async fn wait_unless_ending(&mut self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        loop {
+            if let Err(error) = self.count_behind().await {
+                tracing::debug!(%error, "how far a receiver is behind is not known");
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let ending = self.phase.wait_for(|phase| *phase != Phase::Run);
+            if tokio::time::timeout(left.min(HEAD_POLL), ending).await.is_ok() {
+                return true;
+            }
+            if left <= HEAD_POLL {
+                return false;
+            }
+        }
+    }
+
+    async fn count_behind(&self) -> Result<(), ShipError> {
+        let Some(outbox) = &self.outbox else { return Ok(()) };
+        let mut behind = 0;
+        for chain in chains(&self.gateway) {
+            let head = outbox.head(&chain).await?;
+            behind += head.seq.saturating_sub(outbox.cursor(&chain).await?);
+        }
+        self.report.behind(behind);
+        Ok(())
     }
 
     /// Serves the receiver over one connection. Ends well only at the end of the gateway.
@@ -88,7 +116,7 @@ impl Shipper {
         let outbox = self.outbox.insert(outbox);
         // Whatever was in flight on the last connection is sent again.
         let mut cursors = Vec::new();
-        for chain in [Chain::gateway(&self.gateway), Chain::admin()] {
+        for chain in chains(&self.gateway) {
             let seq = outbox.cursor(&chain).await?;
             cursors.push((chain, seq));
         }
@@ -108,7 +136,6 @@ impl Shipper {
             let sent = link.send().await?;
             if link.settle(ending).await? {
                 self.wait = FIRST_WAIT;
-                self.report.connected();
             }
             if ending && !sent && link.receiver.all_arrived() {
                 return Ok(());
@@ -142,14 +169,18 @@ struct Link<'a> {
 impl Link<'_> {
     /// Sends a batch of each chain that has more. Returns whether there was one.
     async fn send(&mut self) -> Result<bool, ShipError> {
-        let (mut sent, mut behind) = (false, 0_u64);
-        for (index, place) in self.window.places().to_vec().iter().enumerate() {
-            let head = self.outbox.head(&place.chain).await?;
-            behind = behind.saturating_add(head.seq.saturating_sub(place.received));
-            if head.seq <= place.sent || !self.window.has_room() {
-                continue;
+        let (mut more, mut behind) = (Vec::new(), 0);
+        for (index, place) in self.window.places().iter().enumerate() {
+            let head = self.outbox.head(&place.chain).await?.seq;
+            behind += head.saturating_sub(place.received);
+            if head > place.sent && self.window.has_room() {
+                more.push((index, place.clone()));
             }
-            let Some((records, upto)) = self.read(place).await? else { continue };
+        }
+        self.report.behind(behind);
+        let mut sent = false;
+        for (index, place) in more {
+            let Some((records, upto)) = self.read(&place).await? else { continue };
             if self.receiver.is_spent() {
                 self.receiver = Receiver::open(self.ship, self.gateway).await?;
             }
@@ -158,7 +189,6 @@ impl Link<'_> {
             self.window.sent(index, upto);
             sent = true;
         }
-        self.report.behind(behind);
         Ok(sent)
     }
 
@@ -200,6 +230,11 @@ impl Link<'_> {
         }
         Ok(Some((records, upto)))
     }
+}
+
+/// What this gateway ships: its own records and the administrative acts.
+fn chains(gateway: &str) -> [Chain; 2] {
+    [Chain::gateway(gateway), Chain::admin()]
 }
 
 /// Between half and all of it, so that many gateways do not come back at once.
