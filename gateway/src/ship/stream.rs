@@ -1,6 +1,7 @@
 //! Syslog over TCP (RFC 6587, octet counting) and over TLS (RFC 5425).
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -65,7 +66,7 @@ impl Stream {
             match self.connection.read(&mut said).await {
                 Ok(0) => return ShipError::Closed,
                 Ok(_) => {}
-                Err(error) => return ShipError::Broken(error),
+                Err(error) => return lost(error),
             }
         }
     }
@@ -76,10 +77,18 @@ impl Stream {
             let mut buffer = ReadBuf::new(&mut said);
             match Pin::new(&mut self.connection).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Err(ShipError::Closed)),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(ShipError::Broken(error))),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(lost(error))),
                 Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
             }
         })
         .await
+    }
+}
+
+/// TLS calls it an unexpected end when a receiver is killed; for us it is the same as any other.
+fn lost(error: io::Error) -> ShipError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => ShipError::Closed,
+        _ => ShipError::Broken(error),
     }
 }
