@@ -33,6 +33,7 @@ use sqlx::{
 };
 
 pub use error::DbError;
+use file::Access;
 
 /// A transaction that holds the write lock from its beginning. Dropping it undoes it.
 pub type WriteTransaction = sqlx::Transaction<'static, Any>;
@@ -73,14 +74,36 @@ impl Database {
                 Create::Yes => file::create(&path).await?,
             }
         }
-        let db = Self::connect(path.into(), CONNECTIONS, BUSY_TIMEOUT).await?;
+        let db = Self::connect(path.into(), Access::Write, CONNECTIONS, BUSY_TIMEOUT).await?;
         db.migrate("audit", sqlx::migrate!()).await?;
         Ok(db)
     }
 
+    /// Opens the database as it is, for reading: nothing is migrated, and tables may be missing.
+    ///
+    /// Works beside a running gateway, and on a copy that lies where nothing can be written, provided that the copy is
+    /// whole: without a `-wal` file beside it.
+    ///
+    /// # Errors
+    /// [`DbError`] says what is wrong with the file and [`DbError::hint`] what to do.
+    pub async fn open_read_only(path: &Path) -> Result<Self, DbError> {
+        sqlx::any::install_default_drivers();
+        let path: Arc<Path> = std::path::absolute(path).map_err(DbError::io(path))?.into();
+        if !file::exists(&path)? {
+            return Err(DbError::Missing { path: path.to_path_buf() });
+        }
+        match Self::connect(Arc::clone(&path), Access::Read, 1, BUSY_TIMEOUT).await {
+            // SQLite cannot make its lock files.
+            Err(DbError::CannotOpen { .. } | DbError::ReadOnly { .. }) if !file::has_write_ahead_log(&path) => {
+                Self::connect(path, Access::ReadUnchanging, 1, BUSY_TIMEOUT).await
+            }
+            outcome => outcome,
+        }
+    }
+
     /// A second pool on the same database, with one connection and its own patience with other writers.
     pub(crate) async fn dedicated(&self, busy_timeout: Duration) -> Result<Self, DbError> {
-        Self::connect(Arc::clone(&self.path), 1, busy_timeout).await
+        Self::connect(Arc::clone(&self.path), Access::Write, 1, busy_timeout).await
     }
 
     /// Fails when the file was removed, moved or replaced since it was opened. SQLite would go on writing to a file
@@ -143,8 +166,13 @@ impl Database {
         DbError::from_driver(&self.path, error)
     }
 
-    async fn connect(path: Arc<Path>, connections: u32, busy_timeout: Duration) -> Result<Self, DbError> {
-        let options = file::connect_options(&path)?;
+    async fn connect(
+        path: Arc<Path>,
+        access: Access,
+        connections: u32,
+        busy_timeout: Duration,
+    ) -> Result<Self, DbError> {
+        let options = file::connect_options(&path, access)?;
         let file = file::identity(&path).map_err(DbError::io(&path))?;
         // Alone first: a pool would try a bad file again and again and then say that it took too long.
         file::check(&options, busy_timeout, &path).await?;

@@ -15,6 +15,7 @@ use crate::{
     subject::{Destination, FlowSubject, Protocol, SessionSubject, Tls, Traffic},
     text::{Label, Reason, Snapshot},
     time::UtcTime,
+    tombstone::Tombstone,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub enum Event {
     ClockStepped(ClockStepped),
     Gap(Gap),
     Checkpoint(Checkpoint),
+    Tombstone(Tombstone),
     /// A kind that a later version wrote: kept as it is, so that an older program still reads the whole log.
     Unknown(Unknown),
 }
@@ -201,6 +203,7 @@ impl Event {
             Self::ClockStepped(_) => "gateway.clock-stepped",
             Self::Gap(_) => "audit.gap",
             Self::Checkpoint(_) => "audit.checkpoint",
+            Self::Tombstone(_) => "audit.tombstone",
             Self::Unknown(unknown) => return unknown.kind.clone(),
         })
     }
@@ -244,6 +247,7 @@ impl Event {
             Self::ClockStepped(event) => object(event),
             Self::Gap(event) => object(event),
             Self::Checkpoint(event) => object(event),
+            Self::Tombstone(event) => object(event),
             Self::Unknown(unknown) => unknown.fields.clone(),
         }
     }
@@ -263,6 +267,7 @@ impl Event {
             "gateway.clock-stepped" => Self::ClockStepped(parse(fields)?),
             "audit.gap" => Self::Gap(parse(fields)?),
             "audit.checkpoint" => Self::Checkpoint(parse(fields)?),
+            "audit.tombstone" => Self::Tombstone(parse(fields)?),
             other => match other.strip_prefix(ADMIN) {
                 Some(act) => Self::Admin(Admin { act: Label::new(act), ..parse(fields)? }),
                 None => Self::Unknown(Unknown { kind: Label::new(other), fields }),

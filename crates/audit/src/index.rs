@@ -141,8 +141,8 @@ async fn put_session(
         "INSERT INTO audit_session (session, chain, last_seq, client, operator, opened_ms, ended_ms, last_seen_ms,
             from_client_bytes, from_client_packets, to_client_bytes, to_client_packets)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         ON CONFLICT (session) DO UPDATE SET last_seq = excluded.last_seq, ended_ms = excluded.ended_ms,
-            last_seen_ms = excluded.last_seen_ms, from_client_bytes = excluded.from_client_bytes,
+         ON CONFLICT (session) DO UPDATE SET last_seq = excluded.last_seq, opened_ms = excluded.opened_ms,
+            ended_ms = excluded.ended_ms, last_seen_ms = excluded.last_seen_ms, from_client_bytes = excluded.from_client_bytes,
             from_client_packets = excluded.from_client_packets, to_client_bytes = excluded.to_client_bytes,
             to_client_packets = excluded.to_client_packets",
     )
@@ -175,8 +175,8 @@ async fn put_flow(
         "INSERT INTO audit_flow (session, flow, chain, last_seq, client, operator, server, opened_ms, ended_ms,
             last_seen_ms, from_client_bytes, from_client_packets, to_client_bytes, to_client_packets)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-         ON CONFLICT (session, flow) DO UPDATE SET last_seq = excluded.last_seq, ended_ms = excluded.ended_ms,
-            last_seen_ms = excluded.last_seen_ms, from_client_bytes = excluded.from_client_bytes,
+         ON CONFLICT (session, flow) DO UPDATE SET last_seq = excluded.last_seq, opened_ms = excluded.opened_ms,
+            ended_ms = excluded.ended_ms, last_seen_ms = excluded.last_seen_ms, from_client_bytes = excluded.from_client_bytes,
             from_client_packets = excluded.from_client_packets, to_client_bytes = excluded.to_client_bytes,
             to_client_packets = excluded.to_client_packets",
     )

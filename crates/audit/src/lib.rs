@@ -16,8 +16,8 @@
 //! # What is where
 //!
 //! Pure, without sockets, files, threads or clocks: [`time`], [`text`], [`ports`], [`subject`], [`event`], [`record`],
-//! [`canonical`], [`chain`], [`signing`], [`checkpoint`]. SQL is found in [`db`], `store`, `index`, `recovery`,
-//! `signing_key`, `outbox` and [`query`] alone.
+//! [`canonical`], [`chain`], [`signing`], [`checkpoint`], [`tombstone`]. SQL is found in [`db`], `store`, `index`,
+//! `recovery`, `signing_key`, `outbox`, [`query`], [`verify`] and [`prune`] alone.
 //!
 //! # When the store fails
 //!
@@ -37,6 +37,8 @@ pub mod signing;
 pub mod subject;
 pub mod text;
 pub mod time;
+pub mod tombstone;
+pub mod verify;
 
 mod group;
 mod health;
@@ -62,6 +64,7 @@ pub use store::{StoreError, append, entries, head};
 pub use subject::{Destination, FlowSubject, HostPort, Protocol, SessionSubject, Tls, Traffic, Volume};
 pub use text::{Fingerprint, Label, Reason, Snapshot};
 pub use time::UtcTime;
+pub use tombstone::{DeletedRange, Tombstone};
 pub use writer::{
     AuditHandle, AuditWriter, Checkpoints, Durable, OnFailure, Progress, StopError, WriterConfig,
 };

@@ -40,7 +40,7 @@ pub(super) async fn create(path: &Path) -> Result<(), DbError> {
         .into_temp_path();
 
     let fail = |e| DbError::from_driver(path, e);
-    let mut connection = connect_options(&temporary)?.connect().await.map_err(fail)?;
+    let mut connection = connect_options(&temporary, Access::Write)?.connect().await.map_err(fail)?;
     let header = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA journal_mode = WAL;");
     sqlx::raw_sql(sqlx::AssertSqlSafe(header)).execute(&mut connection).await.map_err(fail)?;
     connection.close().await.map_err(fail)?;
@@ -52,7 +52,23 @@ pub(super) async fn create(path: &Path) -> Result<(), DbError> {
     std::fs::File::open(directory).and_then(|d| d.sync_all()).map_err(DbError::io(directory))
 }
 
-pub(super) fn connect_options(path: &Path) -> Result<AnyConnectOptions, DbError> {
+/// How a connection may use the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Write,
+    Read,
+    /// Nobody writes to it, so that reading needs no lock files beside it.
+    ReadUnchanging,
+}
+
+/// Whether there are writes beside the file that are not in it yet.
+pub(super) fn has_write_ahead_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|meta| meta.len() > 0)
+}
+
+pub(super) fn connect_options(path: &Path, access: Access) -> Result<AnyConnectOptions, DbError> {
     let text = path.to_str().ok_or_else(|| DbError::PathNotUnicode { path: path.to_owned() })?;
     let mut url = String::from("sqlite://");
     for byte in text.bytes() {
@@ -61,7 +77,11 @@ pub(super) fn connect_options(path: &Path) -> Result<AnyConnectOptions, DbError>
             other => url.push_str(&format!("%{other:02X}")),
         }
     }
-    url.push_str("?mode=rw");
+    url.push_str(match access {
+        Access::Write => "?mode=rw",
+        Access::Read => "?mode=ro",
+        Access::ReadUnchanging => "?mode=ro&immutable=true",
+    });
     let options: AnyConnectOptions = url.parse().map_err(|e| DbError::from_driver(path, e))?;
     Ok(options.disable_statement_logging())
 }
