@@ -6,7 +6,7 @@ use vmsgate_cli::{
     args::{InstallationArgs, OutputArgs},
 };
 
-use crate::commands::{explain::ExplainArgs, records::RecordArgs};
+use crate::commands::{audit::AuditCommand, explain::ExplainArgs, records::RecordArgs};
 
 /// VPN gateway for video management systems
 ///
@@ -99,10 +99,20 @@ pub enum Command {
         "vmsgate denials --client anna-laptop --server mgmt",
     ]))]
     Denials(RecordArgs),
+
+    /// Prove the audit log, keep what proves it elsewhere, and delete what is old enough
+    #[command(after_long_help = after_help(&[
+        "vmsgate audit verify",
+        "vmsgate audit checkpoint > checkpoints.txt",
+    ]))]
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
 }
 
 /// The end of a command's long help: examples, then what the exit status means.
-fn after_help(examples: &[&str]) -> String {
+pub fn after_help(examples: &[&str]) -> String {
     format!("Examples:\n  {}\n\n{EXIT_STATUS_HELP}", examples.join("\n  "))
 }
 

@@ -94,7 +94,9 @@ impl Database {
         }
         match Self::connect(Arc::clone(&path), Access::Read, 1, BUSY_TIMEOUT).await {
             // SQLite cannot make its lock files.
-            Err(DbError::CannotOpen { .. } | DbError::ReadOnly { .. }) if !file::has_write_ahead_log(&path) => {
+            Err(DbError::CannotOpen { .. } | DbError::ReadOnly { .. })
+                if !file::has_write_ahead_log(&path) =>
+            {
                 Self::connect(path, Access::ReadUnchanging, 1, BUSY_TIMEOUT).await
             }
             outcome => outcome,

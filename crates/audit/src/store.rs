@@ -107,6 +107,8 @@ pub enum StoreError {
     Statement(#[from] sqlx::Error),
     #[error("the head of audit chain `{chain}` is not a sequence number and a hash")]
     MalformedHead { chain: String },
+    #[error("the hash of record {seq} is none")]
+    MalformedHash { seq: u64 },
     #[error("the public audit key in the database is unreadable")]
     MalformedKey,
     #[error("cannot start the audit writer")]

@@ -72,6 +72,34 @@ pub async fn verify(
     run.verify().await
 }
 
+/// The newest checkpoint of every chain that has one, to be kept elsewhere. They are not verified.
+///
+/// # Errors
+/// [`StoreError`] when the database cannot be read.
+pub async fn newest_checkpoints(db: &Database) -> Result<Vec<Anchor>, StoreError> {
+    let mut tx = db.pool().begin().await.map_err(|e| db.explain(e))?;
+    let key = stored_key(&mut tx).await?.ok_or(StoreError::MalformedKey)?;
+    let Some(key) = key else { return Ok(Vec::new()) };
+    let mut anchors = Vec::new();
+    for name in chain_names(&mut tx).await? {
+        let row = sqlx::query(
+            "SELECT body, hash FROM audit_record WHERE chain = $1 AND kind = 'audit.checkpoint'
+             ORDER BY seq DESC LIMIT 1",
+        );
+        let Some(row) = row.bind(name).fetch_optional(&mut *tx).await? else { continue };
+        let (text, hash): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        // An altered one is no anchor; `verify` says what is wrong with it.
+        let (Ok(entry), Ok(hash)) = (Entry::parse(&text), hash.parse()) else { continue };
+        anchors.push(Anchor {
+            chain: entry.chain,
+            head: Head { seq: entry.seq, hash },
+            time: entry.record.time,
+            key,
+        });
+    }
+    Ok(anchors)
+}
+
 struct Run<'a, P> {
     connection: &'a mut AnyConnection,
     known: &'a Known,
@@ -202,7 +230,8 @@ async fn strange_chains(connection: &mut AnyConnection) -> Result<Option<String>
 
 /// How many rows a chain has, and whether numbers are missing between or before them.
 async fn extent(connection: &mut AnyConnection, chain: &Chain) -> Result<(u64, bool), sqlx::Error> {
-    let row = sqlx::query("SELECT COUNT(*), COALESCE(MAX(seq) <> COUNT(*), 0) FROM audit_record WHERE chain = $1");
+    let row =
+        sqlx::query("SELECT COUNT(*), COALESCE(MAX(seq) <> COUNT(*), 0) FROM audit_record WHERE chain = $1");
     let row = row.bind(chain.as_str()).fetch_one(connection).await?;
     Ok((to_u64(row.try_get(0)?), row.try_get::<i64, _>(1)? != 0))
 }

@@ -4,6 +4,7 @@ use vmsgate_cli::{CliError, Printer, args::InstallationArgs};
 use vmsgate_config::{Config, Finding};
 use vmsgate_keys::DataDir;
 
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod denials;

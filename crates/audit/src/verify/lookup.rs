@@ -69,12 +69,12 @@ impl<'a> Columns<'a> {
             return Ok(Self::default());
         }
         let server = match role {
-            Role::FlowOpened | Role::FlowClosed => {
-                Some(members.text(Member::FlowServer).map_or_else(|| required(Member::FlowAddress, "flow"), Ok)?)
-            }
-            Role::FlowDenied => {
-                Some(members.text(Member::Server).map_or_else(|| required(Member::Address, "destination"), Ok)?)
-            }
+            Role::FlowOpened | Role::FlowClosed => Some(
+                members.text(Member::FlowServer).map_or_else(|| required(Member::FlowAddress, "flow"), Ok)?,
+            ),
+            Role::FlowDenied => Some(
+                members.text(Member::Server).map_or_else(|| required(Member::Address, "destination"), Ok)?,
+            ),
             _ => None,
         };
         Ok(Self {

@@ -135,8 +135,29 @@ pub(super) fn unescaped(text: &str) -> String {
 /// Milliseconds since 1970 of `2026-03-01T09:30:00.125Z`, and of nothing that is written otherwise.
 fn time_ms(text: &[u8]) -> Option<i64> {
     let text: &[u8; 24] = text.try_into().ok()?;
-    let [y @ .., b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1, f2, f3, b'Z'] =
-        text
+    let [
+        y @ ..,
+        b'-',
+        m1,
+        m2,
+        b'-',
+        d1,
+        d2,
+        b'T',
+        h1,
+        h2,
+        b':',
+        n1,
+        n2,
+        b':',
+        s1,
+        s2,
+        b'.',
+        f1,
+        f2,
+        f3,
+        b'Z',
+    ] = text
     else {
         return None;
     };

@@ -109,7 +109,9 @@ pub enum What {
     NoKey,
     #[error("the tombstone names impossible ranges")]
     Ranges,
-    #[error("the log ends here, but `audit_chain` says that record {said} with hash {hash} is the last: the tail was cut")]
+    #[error(
+        "the log ends here, but `audit_chain` says that record {said} with hash {hash} is the last: the tail was cut"
+    )]
     Cut { said: u64, hash: Hash },
     #[error("`audit_chain` says nothing of this chain, or nothing readable: its row was deleted or altered")]
     NoHead,
@@ -150,7 +152,10 @@ pub enum AnchorState {
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum IndexState {
     Agrees,
-    Disagrees { table: &'static str, what: String },
+    Disagrees {
+        table: &'static str,
+        what: String,
+    },
     /// The records themselves do not hold.
     NotChecked,
 }

@@ -127,14 +127,17 @@ impl<'a> Scanner<'a> {
     fn number(&mut self) -> Option<Raw<'a>> {
         let start = self.at;
         let negative = self.skip(b'-');
-        let digits = self.text.as_bytes().get(self.at..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits =
+            self.text.as_bytes().get(self.at..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let zero_first = self.peek() == Some(b'0');
         if digits == 0 || zero_first && (digits > 1 || negative) {
             return None;
         }
         let text = self.text.get(start..self.at + digits)?;
         // Up to 18 digits fit in any case.
-        if digits > 18 && !(negative && text.parse::<i64>().is_ok() || !negative && text.parse::<u64>().is_ok()) {
+        if digits > 18
+            && !(negative && text.parse::<i64>().is_ok() || !negative && text.parse::<u64>().is_ok())
+        {
             return None;
         }
         self.at += digits;
@@ -166,7 +169,8 @@ fn in_order(previous: Raw<'_>, name: Raw<'_>) -> bool {
     if plain(&previous) && plain(&name) {
         return previous.text < name.text;
     }
-    let [previous, name] = [previous, name].map(|name| unescaped(name.text).encode_utf16().collect::<Vec<_>>());
+    let [previous, name] =
+        [previous, name].map(|name| unescaped(name.text).encode_utf16().collect::<Vec<_>>());
     previous < name
 }
 
@@ -179,14 +183,33 @@ mod tests {
 
     /// What the scanner must decide, the long way.
     fn is_canonical(text: &str) -> bool {
-        serde_json::from_str::<Value>(text)
-            .is_ok_and(|value| value.is_object() && canonical::to_string(&value).is_ok_and(|again| again == text))
+        serde_json::from_str::<Value>(text).is_ok_and(|value| {
+            value.is_object() && canonical::to_string(&value).is_ok_and(|again| again == text)
+        })
     }
 
     fn random_text(random: &mut fastrand::Rng) -> String {
         const CHARACTERS: [char; 20] = [
-            'a', 'b', 'z', 'A', '0', '"', '\\', '/', '\n', '\t', '\u{8}', '\u{c}', '\r', '\u{0}', '\u{1f}', '\u{7f}',
-            'ö', '\u{20ac}', '\u{fb33}', '\u{1f600}',
+            'a',
+            'b',
+            'z',
+            'A',
+            '0',
+            '"',
+            '\\',
+            '/',
+            '\n',
+            '\t',
+            '\u{8}',
+            '\u{c}',
+            '\r',
+            '\u{0}',
+            '\u{1f}',
+            '\u{7f}',
+            'ö',
+            '\u{20ac}',
+            '\u{fb33}',
+            '\u{1f600}',
         ];
         (0..random.usize(0..5)).map(|_| CHARACTERS[random.usize(0..CHARACTERS.len())]).collect()
     }
@@ -208,8 +231,11 @@ mod tests {
         let names = ["session", "flow", "traffic", "id", "client"];
         (0..random.usize(0..6))
             .map(|_| {
-                let name =
-                    if random.bool() { names[random.usize(0..names.len())].to_owned() } else { random_text(random) };
+                let name = if random.bool() {
+                    names[random.usize(0..names.len())].to_owned()
+                } else {
+                    random_text(random)
+                };
                 (name, random_value(random, depth))
             })
             .collect()
@@ -248,7 +274,9 @@ mod tests {
         for number in ["0", "-1", "-9223372036854775808", "18446744073709551615", "1000000000000000000"] {
             assert!(scan(&format!("{{\"x\":{number}}}")).is_ok(), "{number}");
         }
-        for number in ["-0", "00", "01", "-9223372036854775809", "18446744073709551616", "1.0", "1e3", "-", "+1"] {
+        for number in
+            ["-0", "00", "01", "-9223372036854775809", "18446744073709551616", "1.0", "1e3", "-", "+1"]
+        {
             assert!(scan(&format!("{{\"x\":{number}}}")).is_err(), "{number}");
         }
         let nested = |depth: usize| format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));

@@ -1,0 +1,206 @@
+//! Deleting what has been kept long enough, so that the log still verifies.
+//!
+//! Only a log that verifies is pruned: what is left of a broken one is evidence. Of each chain, records before its last
+//! checkpoint go whose time is over; what belongs to open sessions and flows stays. Checkpoints and tombstones, which
+//! anchors and gaps lean on, are kept as long as records of the gateway, and until everything before them is gone. In place of what went
+//! there is a signed tombstone, in the same transaction, and a checkpoint that covers it.
+//!
+//! A transaction deletes a few thousand records at most, so that a running gateway waits for the write lock no longer
+//! than it gathers a group of records anyway.
+
+mod select;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    chain::Chain,
+    db::{Database, DbError, WriteTransaction},
+    event::Event,
+    record::Record,
+    retention::Cutoffs,
+    signing::SigningKey,
+    store::{StoreError, append, append_checkpoint, to_i64},
+    text::Label,
+    time::UtcTime,
+    tombstone::{Deleted, DeletedRange, Tombstone},
+    verify::{Known, Report, verify},
+};
+use select::{Candidate, Scope};
+
+/// What went, or would go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    /// Records in the log before.
+    pub before: u64,
+    /// How many of each kind went.
+    pub counts: BTreeMap<Label, u64>,
+    /// The earliest and the latest time of a record that went.
+    pub from: Option<UtcTime>,
+    pub to: Option<UtcTime>,
+}
+
+impl Pruned {
+    pub fn records(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    fn add(&mut self, candidates: &[Candidate]) {
+        for candidate in candidates {
+            *self.counts.entry(candidate.kind.clone()).or_default() += 1;
+            self.from = Some(self.from.map_or(candidate.time, |from| from.min(candidate.time)));
+            self.to = Some(self.to.map_or(candidate.time, |to| to.max(candidate.time)));
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PruneError {
+    #[error("the log does not verify, so nothing is deleted from it")]
+    Unproven(Box<Report>),
+    #[error("somebody else deletes records at the same time")]
+    Concurrent,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for PruneError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<DbError> for PruneError {
+    fn from(error: DbError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What [`prune`] would delete now.
+///
+/// # Errors
+/// As for [`prune`].
+pub async fn preview(db: &Database, cutoffs: &Cutoffs) -> Result<Pruned, PruneError> {
+    let known = Known::default();
+    let (mut pruned, scopes) = scopes(db, &known, cutoffs).await?;
+    for scope in scopes {
+        let mut after = 0;
+        loop {
+            let candidates = scope.next(db, after).await?;
+            let Some(last) = candidates.last() else { break };
+            after = last.seq;
+            pruned.add(&candidates);
+        }
+    }
+    Ok(pruned)
+}
+
+/// Deletes what is older than `cutoffs`, and leaves tombstones signed with `key`.
+///
+/// May run beside a gateway. Whatever interrupts it, the log verifies: deletion and tombstone are one transaction.
+///
+/// # Errors
+/// [`PruneError::Unproven`] when the log does not verify with `key`; nothing was deleted then.
+pub async fn prune(
+    db: &Database,
+    key: &SigningKey,
+    cutoffs: &Cutoffs,
+    now: UtcTime,
+) -> Result<Pruned, PruneError> {
+    let known = Known { key: Some(key.verifying_key()), anchors: Vec::new() };
+    let (mut pruned, scopes) = scopes(db, &known, cutoffs).await?;
+    for scope in scopes {
+        let mut after = 0;
+        loop {
+            // Selected before the write lock is taken: looking takes longer than deleting.
+            let candidates = scope.next(db, after).await?;
+            let Some(last) = candidates.last() else { break };
+            after = last.seq;
+            let mut tx = db.begin_write().await?;
+            delete(&mut tx, &scope.chain, &candidates).await?;
+            let ranges = scope.ranges(&candidates);
+            bury(&mut tx, &scope.chain, key, now, (&candidates, ranges)).await?;
+            db.commit(tx).await?;
+            pruned.add(&candidates);
+        }
+    }
+    Ok(pruned)
+}
+
+/// How many records there are, and what of each chain may go, once the whole log is proven.
+async fn scopes(db: &Database, known: &Known, cutoffs: &Cutoffs) -> Result<(Pruned, Vec<Scope>), PruneError> {
+    let report = verify(db, known, |_| ()).await?;
+    if !report.proven {
+        return Err(PruneError::Unproven(Box::new(report)));
+    }
+    let before = report.chains.iter().map(|chain| chain.records).sum();
+    let mut scopes = Vec::new();
+    for found in report.chains {
+        // Unsigned records cannot go: nothing would tell that they were those that were there.
+        if let (Some(chain), Some(signed)) = (Chain::from_name(found.chain.as_str()), found.proven_until) {
+            scopes.push(Scope::new(db, chain, signed.seq, cutoffs).await?);
+        }
+    }
+    Ok((Pruned { before, ..Pruned::default() }, scopes))
+}
+
+async fn delete(
+    tx: &mut WriteTransaction,
+    chain: &Chain,
+    candidates: &[Candidate],
+) -> Result<(), PruneError> {
+    let mut deleted = 0;
+    for run in candidates.chunk_by(|a, b| a.seq + 1 == b.seq) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        let sql = "DELETE FROM audit_record WHERE chain = $1 AND seq BETWEEN $2 AND $3";
+        let query = sqlx::query(sql).bind(chain.as_str()).bind(to_i64(first.seq)).bind(to_i64(last.seq));
+        deleted += query.execute(&mut **tx).await?.rows_affected();
+    }
+    if deleted != candidates.len() as u64 {
+        return Err(PruneError::Concurrent);
+    }
+    for candidate in candidates {
+        let Some(listed) = &candidate.listed else { continue };
+        let seq = to_i64(candidate.seq);
+        let query = match listed.flow {
+            None => {
+                sqlx::query("DELETE FROM audit_session WHERE session = $1 AND chain = $2 AND last_seq = $3")
+                    .bind(listed.session.clone())
+                    .bind(chain.as_str())
+                    .bind(seq)
+            }
+            Some(flow) => sqlx::query(
+                "DELETE FROM audit_flow WHERE session = $1 AND chain = $2 AND last_seq = $3 AND flow = $4",
+            )
+            .bind(listed.session.clone())
+            .bind(chain.as_str())
+            .bind(seq)
+            .bind(flow),
+        };
+        query.execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// Puts tombstones and a checkpoint at the end of the chain.
+async fn bury(
+    tx: &mut WriteTransaction,
+    chain: &Chain,
+    key: &SigningKey,
+    now: UtcTime,
+    (candidates, ranges): (&[Candidate], Vec<DeletedRange>),
+) -> Result<(), PruneError> {
+    let mut summary = Pruned::default();
+    summary.add(candidates);
+    let deleted = Deleted {
+        ranges,
+        counts: summary.counts,
+        from: summary.from.unwrap_or(now),
+        to: summary.to.unwrap_or(now),
+    };
+    let tombstone = Tombstone::sign(key, chain, now, deleted);
+    append(tx, chain, &[Record::new(now, Event::Tombstone(tombstone))]).await?;
+    append_checkpoint(tx, chain, key, now).await?;
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! `vmsgate audit`: the log itself, not what it tells.
+
+mod checkpoint;
+mod prune;
+mod verify;
+
+use clap::Subcommand;
+use vmsgate_audit::{Database, DbError};
+use vmsgate_cli::{CliError, Exit};
+
+use super::Context;
+use crate::cli::after_help;
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Prove that the audit log is as it was written
+    ///
+    /// Checks every record, signature and gap, and that the listings say what the records say; names the first record
+    /// that does not hold. Reads the database only: needs no passphrase and no configuration, works while the gateway runs
+    /// and on a copy. The log alone proves nothing against somebody who replaced the key in it as well: give the key with
+    /// --key, or a copy of a checkpoint that was kept elsewhere with --anchor, which also shows a tail that was cut off.
+    ///
+    /// Exit status 0 if the log is proven, 1 if it is not.
+    #[command(after_long_help = after_help(&[
+        "vmsgate audit verify",
+        "vmsgate audit verify --anchor ticket-4711.txt --anchor printed-in-march.txt",
+        "vmsgate audit verify /mnt/evidence/vmsgate.db --key 6kqCq4XqP+Xx6fGzR0DGnFi4m7VuHBBjW1wfpQpSPEE=",
+    ]))]
+    Verify(verify::VerifyArgs),
+
+    /// Print the newest signed checkpoint of every chain, to be kept elsewhere
+    ///
+    /// One line each, for a ticket, a mail or a printer: whoever has it can later show with `audit verify --anchor` that
+    /// the log up to then was neither cut nor written anew, not even by somebody who has the signing key.
+    ///
+    /// Exit status 1 if nothing is signed yet.
+    #[command(after_long_help = after_help(&["vmsgate audit checkpoint", "vmsgate audit checkpoint | lp"]))]
+    Checkpoint,
+
+    /// Delete records before a time, and leave signed tombstones for them
+    ///
+    /// The log still verifies afterwards, and says how many records of which kind went. Records of open sessions and flows
+    /// stay, and so does what no checkpoint covers yet. A log that does not verify is left alone. May run beside the
+    /// gateway, which deletes by itself what is older than `[audit] retention-…` says. Is itself an administrative record.
+    #[command(after_long_help = after_help(&[
+        "vmsgate audit prune --before 90d --dry-run",
+        "vmsgate audit prune --before 2026-01-01 --kind denials --kind handshakes --passphrase-file ./passphrase",
+    ]))]
+    Prune(prune::PruneArgs),
+}
+
+pub async fn execute(context: &Context, command: &AuditCommand) -> Result<Exit, CliError> {
+    match command {
+        AuditCommand::Verify(args) => verify::execute(context, args).await,
+        AuditCommand::Checkpoint => checkpoint::execute(context).await,
+        AuditCommand::Prune(args) => prune::execute(context, args).await,
+    }
+}
+
+/// The database of the installation, for reading.
+async fn open(context: &Context) -> Result<Database, CliError> {
+    Database::open_read_only(&context.data_dir()?.database()).await.map_err(explained)
+}
+
+fn explained(error: DbError) -> CliError {
+    let hint = error.hint();
+    CliError::user(error).hint(hint)
+}

@@ -1,0 +1,186 @@
+//! `vmsgate audit prune`
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde::Serialize;
+use vmsgate_audit::{
+    Chain, Database, Event, Label, Record, Snapshot, UtcTime, append,
+    event::Admin,
+    prune::{PruneError, Pruned, preview, prune},
+    retention::{Class, Cutoffs},
+};
+use vmsgate_cli::{CliError, Exit, OrFail, Table, WithHint, time::TimeArg};
+use vmsgate_keys::{Actor, Keystore, KeystoreError, Passphrase, Registry, RegistryError};
+
+use super::{
+    super::{Context, counted, records},
+    open,
+};
+
+const SCHEMA_VERSION: u32 = 1;
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Delete what is older: a distance from now (90d), a date, or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    before: TimeArg,
+
+    /// Only records of this kind; may be given several times
+    #[arg(long = "kind", value_name = "KIND")]
+    kinds: Vec<Kind>,
+
+    /// Say what would be deleted, and delete nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Sessions,
+    Flows,
+    Denials,
+    Handshakes,
+    Gateway,
+    Admin,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    dry_run: bool,
+    before: UtcTime,
+    #[serde(flatten)]
+    pruned: Pruned,
+    records: u64,
+}
+
+pub async fn execute(context: &Context, args: &PruneArgs) -> Result<Exit, CliError> {
+    let now = Timestamp::now();
+    let before = UtcTime::from(args.before.before(now));
+    if before > UtcTime::from(now) {
+        return Err(CliError::user(format!("--before {before} lies in the future")));
+    }
+    let classes: Vec<_> = args.kinds.iter().map(|kind| kind.class()).collect();
+    let cutoffs = Cutoffs::before(before, if classes.is_empty() { &Class::ALL } else { &classes });
+    let pruned = if args.dry_run {
+        let database = open(context).await?;
+        let pruned = preview(&database, &cutoffs).await.map_err(refused)?;
+        database.close().await;
+        pruned
+    } else {
+        delete(context, args, &cutoffs, now.into()).await?
+    };
+    print(context, Answer { dry_run: args.dry_run, before, records: pruned.records(), pruned })
+}
+
+async fn delete(
+    context: &Context,
+    args: &PruneArgs,
+    cutoffs: &Cutoffs,
+    now: UtcTime,
+) -> Result<Pruned, CliError> {
+    let hint = "name the file whose first line is the passphrase: `--passphrase-file FILE`, or VMSGATE_PASSPHRASE_FILE";
+    let Some(path) = &context.installation.passphrase_file else {
+        return Err(
+            CliError::user("tombstones are signed, so the keystore's passphrase is needed").hint(hint)
+        );
+    };
+    let passphrase = Passphrase::from_file(path).map_err(CliError::user).hint(hint)?;
+    let data = context.data_dir()?;
+    let hinted = |error: KeystoreError| {
+        let hint = error.hint().to_owned();
+        CliError::user(error).hint(hint)
+    };
+    let master = Keystore::read(&data.keystore()).map_err(hinted)?.open(&passphrase).map_err(hinted)?;
+    let registry = Registry::open(&data.database()).await.map_err(registry_error)?;
+    let actor = Actor::current();
+    let key = registry.audit_signing_key(&master, &actor).await.map_err(registry_error)?;
+    let database = registry.database();
+    let pruned = prune(database, &key, cutoffs, now).await.map_err(refused)?;
+    if pruned.records() > 0 {
+        record(database, &actor.label(), args, (&pruned, now)).await?;
+    }
+    Ok(pruned)
+}
+
+/// Who deleted what is itself on record.
+async fn record(
+    database: &Database,
+    actor: &Label,
+    args: &PruneArgs,
+    (pruned, now): (&Pruned, UtcTime),
+) -> Result<(), CliError> {
+    let cannot = "the records are deleted, but the act could not be recorded";
+    let after = pruned.before.saturating_sub(pruned.records());
+    let kinds = args.kinds.iter().map(|kind| kind.class().as_str()).collect::<Vec<_>>().join(", ");
+    let event = Event::Admin(Admin {
+        act: Label::new("audit.prune"),
+        actor: actor.clone(),
+        object: Label::new(if kinds.is_empty() { "audit log" } else { &kinds }),
+        before: Some(Snapshot::of(&Count { records: pruned.before }).or_unexpected(cannot)?),
+        after: Some(Snapshot::of(&Count { records: after }).or_unexpected(cannot)?),
+    });
+    let mut tx = database.begin_write().await.or_unexpected(cannot)?;
+    append(&mut tx, &Chain::admin(), &[Record::new(now, event)]).await.or_unexpected(cannot)?;
+    database.commit(tx).await.or_unexpected(cannot)
+}
+
+#[derive(Serialize)]
+struct Count {
+    records: u64,
+}
+
+fn registry_error(error: RegistryError) -> CliError {
+    let hint = error.hint().to_owned();
+    CliError::user(error).hint(hint)
+}
+
+fn refused(error: PruneError) -> CliError {
+    match error {
+        PruneError::Unproven(_) => CliError::user(error).hint(
+            "`vmsgate audit verify` names what does not hold; what is left of a broken log is evidence",
+        ),
+        PruneError::Concurrent => CliError::user(error).hint("try again later"),
+        PruneError::Store(_) => CliError::unexpected(error),
+    }
+}
+
+fn print(context: &Context, answer: Answer) -> Result<Exit, CliError> {
+    let printer = &context.printer;
+    if printer.is_json() {
+        printer.json(SCHEMA_VERSION, &answer)?;
+        return Ok(Exit::Done);
+    }
+    if answer.records == 0 {
+        printer.note("nothing is that old")?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(["KIND", "RECORDS"]);
+    for (kind, count) in &answer.pruned.counts {
+        table.row([kind.to_string(), count.to_string()]);
+    }
+    printer.table(&table)?;
+    let verb = if answer.dry_run { "would be deleted" } else { "deleted" };
+    let range = match (answer.pruned.from, answer.pruned.to) {
+        (Some(from), Some(to)) => format!(", {} to {}", records::time(from), records::time(to)),
+        _ => String::new(),
+    };
+    printer.note(format_args!(
+        "{} of {} {verb}{range}",
+        answer.records,
+        counted(answer.pruned.before, "record")
+    ))?;
+    Ok(Exit::Done)
+}
+
+impl Kind {
+    fn class(self) -> Class {
+        match self {
+            Self::Sessions => Class::Sessions,
+            Self::Flows => Class::Flows,
+            Self::Denials => Class::Denials,
+            Self::Handshakes => Class::Handshakes,
+            Self::Gateway => Class::Gateway,
+            Self::Admin => Class::Admin,
+        }
+    }
+}
