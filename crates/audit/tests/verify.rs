@@ -138,7 +138,8 @@ async fn every_column_of_a_record_is_guarded() {
         ("server = server || hash || body || '6 1 1 1 1 1 1 1 1 '", 5, What::Column("server")),
     ] {
         let test = log().await;
-        test.tamper(&format!("UPDATE audit_record SET {edit} WHERE chain = 'gateway/gw-1' AND seq = 5")).await;
+        test.tamper(&format!("UPDATE audit_record SET {edit} WHERE chain = 'gateway/gw-1' AND seq = 5"))
+            .await;
         assert_eq!(fault(&test).await, (seq, what), "{edit}");
     }
 }
@@ -156,7 +157,10 @@ async fn deletion_insertion_and_exchange_are_found_where_they_are() {
     for (edit, seq) in [
         ("DELETE FROM audit_record WHERE chain = 'gateway/gw-1' AND seq = 4", 4),
         ("DELETE FROM audit_record WHERE chain = 'gateway/gw-1' AND seq = 1", 1),
-        ("UPDATE audit_record SET seq = CASE seq WHEN 3 THEN 1000 ELSE 3 END WHERE chain = 'gateway/gw-1' AND seq IN (3)", 3),
+        (
+            "UPDATE audit_record SET seq = CASE seq WHEN 3 THEN 1000 ELSE 3 END WHERE chain = 'gateway/gw-1' AND seq IN (3)",
+            3,
+        ),
         (inserted.as_str(), 13),
         (before_all.as_str(), 0),
     ] {
@@ -265,8 +269,12 @@ async fn the_listings_are_compared_with_the_records() {
         assert!(!report.proven && matches!(report.index, IndexState::Disagrees { .. }), "{edit}: {:?}", report.index);
     }
     let test = log().await;
-    test.tamper("UPDATE audit_flow SET from_client_bytes = 5, last_seen_ms = 6 WHERE client = 'laptop-2'").await;
-    assert!(check(&test, Known::default()).await.proven, "what was last heard of something open is no record");
+    test.tamper("UPDATE audit_flow SET from_client_bytes = 5, last_seen_ms = 6 WHERE client = 'laptop-2'")
+        .await;
+    assert!(
+        check(&test, Known::default()).await.proven,
+        "what was last heard of something open is no record"
+    );
 }
 
 #[tokio::test]
