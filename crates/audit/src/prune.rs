@@ -17,12 +17,12 @@ use serde::Serialize;
 use crate::{
     chain::Chain,
     db::{Database, DbError, WriteTransaction},
-    event::Event,
+    event::{Admin, Event},
     record::Record,
     retention::Cutoffs,
     signing::SigningKey,
     store::{StoreError, append, append_checkpoint, to_i64},
-    text::Label,
+    text::{Label, Snapshot},
     time::UtcTime,
     tombstone::{Deleted, DeletedRange, Tombstone},
     verify::{Known, Report, verify},
@@ -126,6 +126,36 @@ pub async fn prune(
         }
     }
     Ok(pruned)
+}
+
+/// Puts on record that `actor` had records deleted, if there were any.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be written; the records are gone by then, and the tombstones tell of them.
+pub async fn record(
+    db: &Database,
+    pruned: &Pruned,
+    (actor, object): (Label, Label),
+    now: UtcTime,
+) -> Result<(), StoreError> {
+    #[derive(Serialize)]
+    struct Count {
+        records: u64,
+    }
+    if pruned.records() == 0 {
+        return Ok(());
+    }
+    let count = |records| Snapshot::of(&Count { records }).ok();
+    let event = Event::Admin(Admin {
+        act: Label::new("audit.prune"),
+        actor,
+        object,
+        before: count(pruned.before),
+        after: count(pruned.before.saturating_sub(pruned.records())),
+    });
+    let mut tx = db.begin_write().await?;
+    append(&mut tx, &Chain::admin(), &[Record::new(now, event)]).await?;
+    Ok(db.commit(tx).await?)
 }
 
 /// How many records there are, and what of each chain may go, once the whole log is proven.

@@ -200,6 +200,7 @@ pub struct Audit {
     pub on_failure: OnFailure,
     /// How long live flows go on while records cannot be written.
     pub failure_grace: Duration,
+    pub retention: Retention,
 }
 
 /// `durability`: when the record of a new flow is on disk.
@@ -216,6 +217,17 @@ pub enum Durability {
 pub enum OnFailure {
     Refuse,
     Continue,
+}
+
+/// How long records are kept, by what they tell of; none is for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    pub sessions: Option<Duration>,
+    pub flows: Option<Duration>,
+    pub denials: Option<Duration>,
+    pub handshakes: Option<Duration>,
+    pub gateway: Option<Duration>,
+    pub admin: Option<Duration>,
 }
 
 /// `[admin]`

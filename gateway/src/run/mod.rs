@@ -8,6 +8,7 @@ mod clients;
 mod configuration;
 mod file_watch;
 mod network;
+mod retention;
 mod status;
 
 use std::net::SocketAddr;
@@ -64,6 +65,7 @@ pub struct Gateway {
     _kernel: Option<Kernel>,
     audit: AuditWriter,
     shipping: Shipping,
+    retention: retention::Keeper,
     clients: ClientSource,
     health: Health,
     status: StatusRequests,
@@ -110,7 +112,8 @@ impl Gateway {
 
         let chain = Chain::gateway(&config.gateway.name);
         let key = registry.audit_signing_key(&master, &Actor::current()).await.map_err(registry_error)?;
-        let checkpoints = Some(Checkpoints::every_minute(key));
+        let checkpoints = Some(Checkpoints::every_minute(key.clone()));
+        let retention = retention::Keeper::new(registry.database().clone(), key);
         let on_failure = match config.audit.on_failure {
             OnFailure::Refuse => vmsgate_audit::OnFailure::Refuse,
             OnFailure::Continue => vmsgate_audit::OnFailure::Continue,
@@ -160,6 +163,7 @@ impl Gateway {
             _kernel: kernel,
             audit,
             shipping,
+            retention,
             clients,
             health,
             status,
@@ -192,6 +196,9 @@ impl Gateway {
                     if self.watch.as_mut().is_some_and(FileWatch::has_changed) {
                         self.reload("the file has changed").await?;
                     }
+                }
+                () = self.retention.due() => {
+                    self.retention.start(&self.config.audit.retention, &self.config.gateway.name, now());
                 }
                 () = reload() => self.reload("a reload was asked for").await?,
                 Some(reply) = self.status.recv() => {
@@ -277,6 +284,7 @@ impl Gateway {
         let event = Event::GatewayStopped(GatewayStopped { reason: Reason::new(reason) });
         let record = Record::new(now(), event).under_policy(policy_label(&self.config.version));
         self.audit.handle().append(record);
+        self.retention.stop();
         let stopped = self.audit.stop(STOP_PATIENCE).await;
         // After the last record, so that a receiver learns of the stop.
         self.shipping.stop(SHIP_PATIENCE).await;

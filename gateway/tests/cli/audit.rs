@@ -227,8 +227,9 @@ async fn the_untouched_a_pruned_and_a_crashed_log_are_proven() {
     let acts = log.edited("SELECT 1");
     let acts = Command::new("sqlite3")
         .arg(acts)
-        .arg("SELECT body FROM audit_record WHERE kind = 'admin.audit.prune'");
-    let acts = String::from_utf8(acts.output().unwrap().stdout).unwrap();
+        .arg("SELECT body FROM audit_record WHERE kind = 'admin.audit.prune'")
+        .output();
+    let acts = String::from_utf8(acts.unwrap().stdout).unwrap();
     assert_eq!(acts.lines().count(), 3, "{acts}");
     assert!(acts.contains("\"object\":\"flows\"") && acts.contains("(uid "), "{acts}");
     for listing in ["sessions", "flows", "denials"] {

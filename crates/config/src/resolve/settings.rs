@@ -1,13 +1,15 @@
 //! The sections of plain settings: `[proxy]`, `[limits]`, `[audit]`, `[admin]`, `[dns]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use crate::address::IpRange;
 use crate::file::diagnostics::{At, Diagnostics};
 use crate::file::keys;
+use crate::file::schema::Key;
 use crate::file::section::SectionValues;
 use crate::names::is_host_name;
-use crate::resolved::{Admin, Audit, Dns, Durability, Limits, OnFailure, Proxy};
+use crate::resolved::{Admin, Audit, Dns, Durability, Limits, OnFailure, Proxy, Retention};
 
 /// `[proxy]` with the places of its addresses.
 #[derive(Debug)]
@@ -86,7 +88,28 @@ pub(super) fn audit(section: &SectionValues, out: &mut Diagnostics) -> Audit {
         durability: section.choice(&key::DURABILITY, durability, out).unwrap_or(Durability::BeforeForward),
         on_failure: section.choice(&key::ON_FAILURE, on_failure, out).unwrap_or(OnFailure::Refuse),
         failure_grace: section.duration(&key::FAILURE_GRACE, out),
+        retention: Retention {
+            sessions: retention(section, &key::RETENTION_SESSIONS, out),
+            flows: retention(section, &key::RETENTION_FLOWS, out),
+            denials: retention(section, &key::RETENTION_DENIALS, out),
+            handshakes: retention(section, &key::RETENTION_HANDSHAKES, out),
+            gateway: retention(section, &key::RETENTION_GATEWAY, out),
+            admin: retention(section, &key::RETENTION_ADMIN, out),
+        },
     }
+}
+
+/// None is for ever. Less than a day would empty the log; somebody who writes `180m` means something else.
+fn retention(section: &SectionValues, key: &Key, out: &mut Diagnostics) -> Option<Duration> {
+    let kept = section.duration(key, out);
+    if !kept.is_zero() && kept < Duration::from_secs(86_400) {
+        out.error(
+            &section.place_of(key),
+            format!("`{}` is shorter than a day", key.name),
+            "give days, as in `180d`, or `0s` to keep these records for ever",
+        );
+    }
+    (!kept.is_zero()).then_some(kept)
 }
 
 pub(super) fn admin(section: &SectionValues, out: &mut Diagnostics) -> Admin {

@@ -4,9 +4,8 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 use vmsgate_audit::{
-    Chain, Database, Event, Label, Record, Snapshot, UtcTime, append,
-    event::Admin,
-    prune::{PruneError, Pruned, preview, prune},
+    Label, UtcTime,
+    prune::{PruneError, Pruned, preview, prune, record},
     retention::{Class, Cutoffs},
 };
 use vmsgate_cli::{CliError, Exit, OrFail, Table, WithHint, time::TimeArg};
@@ -96,37 +95,11 @@ async fn delete(
     let key = registry.audit_signing_key(&master, &actor).await.map_err(registry_error)?;
     let database = registry.database();
     let pruned = prune(database, &key, cutoffs, now).await.map_err(refused)?;
-    if pruned.records() > 0 {
-        record(database, &actor.label(), args, (&pruned, now)).await?;
-    }
-    Ok(pruned)
-}
-
-/// Who deleted what is itself on record.
-async fn record(
-    database: &Database,
-    actor: &Label,
-    args: &PruneArgs,
-    (pruned, now): (&Pruned, UtcTime),
-) -> Result<(), CliError> {
-    let cannot = "the records are deleted, but the act could not be recorded";
-    let after = pruned.before.saturating_sub(pruned.records());
     let kinds = args.kinds.iter().map(|kind| kind.class().as_str()).collect::<Vec<_>>().join(", ");
-    let event = Event::Admin(Admin {
-        act: Label::new("audit.prune"),
-        actor: actor.clone(),
-        object: Label::new(if kinds.is_empty() { "audit log" } else { &kinds }),
-        before: Some(Snapshot::of(&Count { records: pruned.before }).or_unexpected(cannot)?),
-        after: Some(Snapshot::of(&Count { records: after }).or_unexpected(cannot)?),
-    });
-    let mut tx = database.begin_write().await.or_unexpected(cannot)?;
-    append(&mut tx, &Chain::admin(), &[Record::new(now, event)]).await.or_unexpected(cannot)?;
-    database.commit(tx).await.or_unexpected(cannot)
-}
-
-#[derive(Serialize)]
-struct Count {
-    records: u64,
+    let object = Label::new(if kinds.is_empty() { "audit log" } else { &kinds });
+    let recorded = record(database, &pruned, (actor.label(), object), now).await;
+    recorded.or_unexpected("the records are deleted, but the act could not be recorded")?;
+    Ok(pruned)
 }
 
 fn registry_error(error: RegistryError) -> CliError {
