@@ -1,4 +1,4 @@
-//! Who makes a change, as the operating system knows it.
+//! Who makes a change: the user that the operating system vouches for, and the person whom automation acts for.
 
 use std::fs;
 
@@ -8,12 +8,14 @@ use vmsgate_audit::Label;
 /// The user behind an administrative act.
 ///
 /// The user id is what the kernel vouches for; the name is looked up for readability. `login` is the user who
-/// originally logged in, which the kernel keeps across `sudo` and `su`, where it is known.
+/// originally logged in, which the kernel keeps across `sudo` and `su`, where it is known. `person` is what `--actor`
+/// claims and nobody vouches for; it never takes the place of the user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Actor {
     pub uid: u32,
     pub name: Option<String>,
     pub login: Option<u32>,
+    pub person: Option<String>,
 }
 
 /// "Not set", in `/proc/self/loginuid`.
@@ -24,16 +26,27 @@ impl Actor {
     pub fn current() -> Self {
         let uid = rustix::process::getuid().as_raw();
         let login = fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
-        Self { uid, name: user_name(uid), login: login.filter(|login| *login != NO_LOGIN && *login != uid) }
+        Self {
+            uid,
+            name: user_name(uid),
+            login: login.filter(|login| *login != NO_LOGIN && *login != uid),
+            person: None,
+        }
+    }
+
+    /// The same user, acting for a person if one is named.
+    pub fn on_behalf_of(self, person: Option<&str>) -> Self {
+        Self { person: person.map(str::to_owned), ..self }
     }
 
     /// What records call this user.
     pub fn label(&self) -> Label {
         let user = describe(self.name.as_deref(), self.uid);
-        Label::new(&match self.login {
-            Some(login) => format!("{user}, logged in as {}", describe(user_name(login).as_deref(), login)),
-            None => user,
-        })
+        let login = self.login.map(|login| describe(user_name(login).as_deref(), login));
+        let login = login.map(|login| format!(", logged in as {login}")).unwrap_or_default();
+        // The claim stands last: nothing after it could be taken for what the system says.
+        let person = self.person.as_ref().map(|person| format!(" for {person}")).unwrap_or_default();
+        Label::new(&format!("{user}{login}{person}"))
     }
 }
 
@@ -68,10 +81,20 @@ mod tests {
 
     #[test]
     fn a_record_shows_the_user_and_the_login_behind_it() {
-        let plain = Actor { uid: 1000, name: Some("anna".into()), login: None };
-        let nameless = Actor { uid: 4_000_000, name: None, login: Some(3_999_999) };
+        let plain = Actor { uid: 1000, name: Some("anna".into()), login: None, person: None };
+        let nameless = Actor { uid: 4_000_000, name: None, login: Some(3_999_999), person: None };
 
         assert_eq!(plain.label().as_str(), "anna (uid 1000)");
         assert_eq!(nameless.label().as_str(), "uid 4000000, logged in as uid 3999999");
+    }
+
+    #[test]
+    fn a_person_whom_automation_acts_for_stands_behind_the_user_and_never_instead() {
+        let deploy = Actor { uid: 998, name: Some("deploy".into()), login: None, person: None };
+
+        let acting = deploy.clone().on_behalf_of(Some("anna@example.org"));
+
+        assert_eq!(acting.label().as_str(), "deploy (uid 998) for anna@example.org");
+        assert_eq!(acting.on_behalf_of(None), deploy);
     }
 }

@@ -32,6 +32,7 @@ pub enum Event {
     GatewayStarted(GatewayStarted),
     GatewayStopped(GatewayStopped),
     GatewayConfig(GatewayConfig),
+    ConfigRefused(ConfigRefused),
     ClockStepped(ClockStepped),
     Gap(Gap),
     Checkpoint(Checkpoint),
@@ -161,6 +162,17 @@ pub struct GatewayConfig {
     pub config_hash: Option<Hash>,
 }
 
+/// Somebody tried to put a configuration in force that cannot be used; the old one stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigRefused {
+    pub errors: u64,
+    /// The first of them.
+    pub error: Label,
+    /// SHA-256 of the refused file; none if it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_hash: Option<Hash>,
+}
+
 /// The wall clock was set, by hand or by a time service: times before and after it do not compare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockStepped {
@@ -200,6 +212,7 @@ impl Event {
             Self::GatewayStarted(_) => "gateway.started",
             Self::GatewayStopped(_) => "gateway.stopped",
             Self::GatewayConfig(_) => "gateway.config",
+            Self::ConfigRefused(_) => "gateway.config-refused",
             Self::ClockStepped(_) => "gateway.clock-stepped",
             Self::Gap(_) => "audit.gap",
             Self::Checkpoint(_) => "audit.checkpoint",
@@ -244,6 +257,7 @@ impl Event {
             Self::GatewayStarted(event) => object(event),
             Self::GatewayStopped(event) => object(event),
             Self::GatewayConfig(event) => object(event),
+            Self::ConfigRefused(event) => object(event),
             Self::ClockStepped(event) => object(event),
             Self::Gap(event) => object(event),
             Self::Checkpoint(event) => object(event),
@@ -264,6 +278,7 @@ impl Event {
             "gateway.started" => Self::GatewayStarted(parse(fields)?),
             "gateway.stopped" => Self::GatewayStopped(parse(fields)?),
             "gateway.config" => Self::GatewayConfig(parse(fields)?),
+            "gateway.config-refused" => Self::ConfigRefused(parse(fields)?),
             "gateway.clock-stepped" => Self::ClockStepped(parse(fields)?),
             "audit.gap" => Self::Gap(parse(fields)?),
             "audit.checkpoint" => Self::Checkpoint(parse(fields)?),

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use support::*;
 use vmsgate_audit::{
     Chain, Entry, Event, Fingerprint, Label, Reason, Record, Snapshot,
-    event::{Admin, Gap, GatewayConfig, GatewayStarted, GatewayStopped, HandshakeRejected, SessionRoamed},
+    event::{
+        Admin, ConfigRefused, Gap, GatewayConfig, GatewayStarted, GatewayStopped, HandshakeRejected,
+        SessionRoamed,
+    },
     record::ParseError,
 };
 
@@ -195,6 +198,11 @@ fn one_of_each() -> Vec<Record> {
             previous_policy: Label::new("p0"),
             flows_cut: 2,
             config_hash: None,
+        }),
+        Event::ConfigRefused(ConfigRefused {
+            errors: 2,
+            error: Label::new("gateway.toml:3: unknown key"),
+            config_hash: Some([7; 32].into()),
         }),
         Event::Gap(Gap { missing: 5, first: at(1), last: at(2), reason: Reason::new("queue-full") }),
     ];

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use crate::table::printable;
+
 /// Where the configuration is unless a flag or the environment says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/vmsgate/gateway.toml";
 /// Where the data directory is unless a flag, the environment or the configuration says otherwise.
@@ -54,6 +56,10 @@ pub struct InstallationArgs {
     /// File whose first line is the passphrase of the keystore
     #[arg(long, global = true, env = "VMSGATE_PASSPHRASE_FILE", value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+
+    /// For automation: the person it acts for. Records show both, the operating system's user and this name
+    #[arg(long, global = true, env = "VMSGATE_ACTOR", value_name = "PERSON", value_parser = person)]
+    pub actor: Option<String>,
 }
 
 impl InstallationArgs {
@@ -66,6 +72,23 @@ impl InstallationArgs {
     pub fn data_dir(&self, configured: Option<&Path>) -> PathBuf {
         self.data.as_deref().or(configured).unwrap_or(Path::new(DEFAULT_DATA)).to_owned()
     }
+}
+
+/// The longest name of a person: what a directory or a mail address needs, and no more than a record has room for.
+const LONGEST_PERSON: usize = 128;
+
+/// A name that stays on its line and does not disguise what stands around it.
+fn person(text: &str) -> Result<String, String> {
+    if text.trim() != text || text.is_empty() {
+        return Err("give a name, without blanks around it".to_owned());
+    }
+    if text.len() > LONGEST_PERSON {
+        return Err(format!("a name has at most {LONGEST_PERSON} bytes, this one {}", text.len()));
+    }
+    if printable(text) != text {
+        return Err("a name is one line of printable characters".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -92,5 +115,14 @@ mod tests {
         assert_eq!(plain.installation.data_dir(configured), Path::new("/data"));
         assert_eq!(flagged.installation.data_dir(configured), Path::new("/srv/gate"));
         assert_eq!((flagged.output.verbose, flagged.output.quiet), (2, true));
+    }
+
+    #[test]
+    fn a_person_is_one_printable_line_of_bounded_length() {
+        assert_eq!(person("anna@example.org").as_deref(), Ok("anna@example.org"));
+        assert_eq!(person("Jürgen Groß").as_deref(), Ok("Jürgen Groß"));
+        for text in ["", " ", " anna", "anna\nroot (uid 0)", "an\u{202e}na", &"a".repeat(129)] {
+            assert!(person(text).is_err(), "{text:?}");
+        }
     }
 }

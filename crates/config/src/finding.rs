@@ -48,6 +48,8 @@ impl fmt::Display for Finding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
     pub findings: Vec<Finding>,
+    /// The hash of what was refused, as [`Config::hash`](crate::Config::hash); none if it could not be read.
+    pub hash: Option<[u8; 32]>,
 }
 
 impl ConfigErrors {

@@ -10,6 +10,7 @@ use crate::file::environment::Environment;
 use crate::finding::ConfigErrors;
 use crate::resolve::resolve;
 use crate::resolved::Config;
+use crate::version;
 
 /// Larger files are something else: a thousand servers take a tenth of this.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -41,9 +42,14 @@ impl Config {
     pub fn from_str_with(text: &str, name: &str, environment: &Environment) -> Result<Self, ConfigErrors> {
         let mut diagnostics = Diagnostics::new(name, text);
         environment.warn_of_misspellings(&mut diagnostics);
-        match Document::parse(text, environment, &mut diagnostics) {
+        let hash = version::of_text(text, environment);
+        let resolved = match Document::parse(text, environment, &mut diagnostics) {
             Some(document) => resolve(document, diagnostics),
             None => Err(diagnostics.into_errors()),
+        };
+        match resolved {
+            Ok(config) => Ok(Config { hash, ..config }),
+            Err(errors) => Err(ConfigErrors { hash: Some(hash), ..errors }),
         }
     }
 }

@@ -52,6 +52,7 @@ pub(crate) fn resolve(document: Document, mut diagnostics: Diagnostics) -> Resul
         admin,
         dns,
         version,
+        hash: [0; 32],
         variables,
         warnings,
     })

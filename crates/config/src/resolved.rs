@@ -36,6 +36,9 @@ pub struct Config {
     /// Which policy this is: 16 hexadecimal digits that audit records carry as the policy version. Equal for
     /// two files exactly when they allow and refuse the same things (host names, limits and descriptions are not part of it).
     pub version: String,
+    /// SHA-256 of the file, and after it one line `VARIABLE=VALUE` for each environment variable that took the place
+    /// of a value, in the order of their names. Without such variables it is what `sha256sum` prints of the file.
+    pub hash: [u8; 32],
     /// The environment variables that took the place of values of the file.
     pub variables: Vec<String>,
     /// What does not prevent use but deserves a look.

@@ -1,4 +1,6 @@
-//! The policy version: a short name for "what was allowed", kept with every audit record.
+//! What names a configuration: the hash of its text, and the policy version.
+//!
+//! The policy version is a short name for "what was allowed", kept with every audit record.
 //!
 //! It is the beginning of the SHA-256 of a canonical text that has one line per fact which can change a verdict:
 //! tunnel ranges, what a refusal looks like, servers with their addresses and exceptions, roles with their
@@ -10,10 +12,20 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::catalogue::NEVER_EXPOSE;
+use crate::file::environment::Environment;
 use crate::resolved::{Gateway, Permission, Role, Server};
 
 /// Bytes of the digest that are kept: enough that two policies of one site never share a name by chance.
 const KEPT_BYTES: usize = 8;
+
+/// The hash of a whole configuration as [`Config::hash`](crate::Config::hash) documents it.
+pub(crate) fn of_text(text: &str, environment: &Environment) -> [u8; 32] {
+    let mut digest = Sha256::new_with_prefix(text);
+    for (variable, value) in environment.taken() {
+        digest.update(format!("{variable}={value}\n"));
+    }
+    digest.finalize().into()
+}
 
 /// Names the policy that the parts make up.
 pub(crate) fn of_policy(gateway: &Gateway, servers: &[Server], roles: &BTreeMap<String, Role>) -> String {

@@ -22,7 +22,7 @@ pub fn execute(context: &Context) -> Result<Exit, CliError> {
     let loaded = vmsgate_config::load(path);
     let (config, findings) = match &loaded {
         Ok(config) => (Some(config), &config.warnings),
-        Err(ConfigErrors { findings }) => (None, findings),
+        Err(ConfigErrors { findings, .. }) => (None, findings),
     };
     let printer = &context.printer;
     if printer.is_json() {

@@ -2,7 +2,7 @@
 
 use vmsgate_cli::{CliError, Printer, args::InstallationArgs};
 use vmsgate_config::{Config, Finding};
-use vmsgate_keys::DataDir;
+use vmsgate_keys::{Actor, DataDir};
 
 pub mod audit;
 pub mod check;
@@ -39,6 +39,11 @@ impl Context {
                 }
             }
         })
+    }
+
+    /// Who is on record for what the command does.
+    pub fn actor(&self) -> Actor {
+        Actor::current().on_behalf_of(self.installation.actor.as_deref())
     }
 
     /// The data directory. A configuration is read only if nothing else names one, and may be missing

@@ -18,7 +18,8 @@ pub async fn execute(context: &Context) -> Result<Exit, CliError> {
     let mut interrupt = on(SignalKind::interrupt())?;
     let mut hangup = on(SignalKind::hangup())?;
     let config_path = Some(context.installation.config_path().to_owned());
-    let gateway = Gateway::start(Start { config, config_path, data, passphrase }).await?;
+    let gateway =
+        Gateway::start(Start { config, config_path, data, passphrase, actor: context.actor() }).await?;
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => "sigterm",

@@ -52,6 +52,7 @@ async fn show(mut context: Context, folder: &Path) -> Result<Exit, CliError> {
         config_path: None,
         data: site.data.clone(),
         passphrase: passphrase()?,
+        actor: Actor::current(),
     })
     .await?;
     steps.gateway(gateway.listening())?;
@@ -190,5 +191,5 @@ fn passphrase() -> Result<Passphrase, CliError> {
 
 fn installation(data: &DataDir) -> InstallationArgs {
     let data: PathBuf = data.path().to_owned();
-    InstallationArgs { config: None, data: Some(data), passphrase_file: None }
+    InstallationArgs { config: None, data: Some(data), passphrase_file: None, actor: None }
 }

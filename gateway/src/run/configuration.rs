@@ -49,6 +49,7 @@ pub fn build(config: &Config, identities: &[Identity], workers: u8) -> Configura
             tunnel: config.gateway.tunnel.clone(),
         },
         control: Arc::new(ControlState::new(config, identities)),
+        hash: config.hash.into(),
     }
 }
 

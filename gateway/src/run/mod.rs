@@ -19,12 +19,12 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use vmsgate_audit::event::{Event, GatewayStarted, GatewayStopped};
+use vmsgate_audit::event::{ConfigRefused, Event, GatewayStarted, GatewayStopped};
 use vmsgate_audit::{
     AuditHandle, AuditWriter, Chain, Checkpoints, Database, Label, Reason, Record, UtcTime, WriterConfig,
 };
 use vmsgate_cli::{CliError, OrFail, WithHint};
-use vmsgate_config::{Config, Egress, OnFailure};
+use vmsgate_config::{Config, ConfigErrors, Egress, OnFailure};
 use vmsgate_keys::{Actor, DataDir, Identity, Keystore, MasterKey, Passphrase, Registry, RegistryError};
 use vmsgate_netsetup::Kernel;
 use x25519_dalek::StaticSecret;
@@ -53,6 +53,8 @@ pub struct Start {
     pub config_path: Option<PathBuf>,
     pub data: DataDir,
     pub passphrase: Passphrase,
+    /// Who starts it.
+    pub actor: Actor,
 }
 
 /// A running gateway.
@@ -77,7 +79,7 @@ pub struct Gateway {
 impl Gateway {
     /// Starts everything, cheapest to refuse first. An error leaves nothing behind.
     pub async fn start(start: Start) -> Result<Gateway, CliError> {
-        let Start { config, config_path, data, passphrase } = start;
+        let Start { config, config_path, data, passphrase, actor } = start;
         let count = network::workers(&config);
         let health = Health::new(Instant::now(), count);
         // While this is the only thread: with egress `tun` it gives up every right that later threads would inherit.
@@ -111,7 +113,7 @@ impl Gateway {
         configuration::warn_about_buffers(&receive_buffers);
 
         let chain = Chain::gateway(&config.gateway.name);
-        let key = registry.audit_signing_key(&master, &Actor::current()).await.map_err(registry_error)?;
+        let key = registry.audit_signing_key(&master, &actor).await.map_err(registry_error)?;
         let checkpoints = Some(Checkpoints::every_minute(key.clone()));
         let retention = retention::Keeper::new(registry.database().clone(), key);
         let on_failure = match config.audit.on_failure {
@@ -252,6 +254,7 @@ impl Gateway {
             Err(errors) => {
                 tracing::error!(%errors, why, "the configuration was refused; the old one stays in force");
                 // The probes are open to every local user, so they do not quote the file.
+                self.audit.handle().append(refused(&errors).under_policy(policy_label(&self.config.version)));
                 let count = errors.errors().count();
                 let text = format!(
                     "the file was refused ({count} errors, see `vmsgate check`); the old one is in force"
@@ -303,7 +306,7 @@ fn record_start(audit: &AuditHandle, listening: &[SocketAddr], config: &Config) 
     let started = GatewayStarted {
         version: Label::new(env!("CARGO_PKG_VERSION")),
         listen: listening.to_vec(),
-        config_hash: None,
+        config_hash: Some(config.hash.into()),
     };
     let record = Record::new(now(), Event::GatewayStarted(started));
     audit.append(record.under_policy(policy_label(&config.version)));
@@ -312,6 +315,16 @@ fn record_start(audit: &AuditHandle, listening: &[SocketAddr], config: &Config) 
 fn start_shipping(db: &Database, config: &Config) -> Result<Shipping, CliError> {
     let shipping = Shipping::start(db, &config.gateway.name, &config.ships);
     shipping.or_unexpected("cannot start to ship the audit log")
+}
+
+fn refused(errors: &ConfigErrors) -> Record {
+    let first = errors.errors().next().map(ToString::to_string).unwrap_or_default();
+    let refused = ConfigRefused {
+        errors: errors.errors().count() as u64,
+        error: Label::new(&first),
+        config_hash: errors.hash.map(Into::into),
+    };
+    Record::new(now(), Event::ConfigRefused(refused))
 }
 
 fn unseal(identities: &[Identity], master: &MasterKey) -> Result<Vec<StaticSecret>, RegistryError> {

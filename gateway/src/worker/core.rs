@@ -65,7 +65,7 @@ impl Core {
     ) -> SharedCore {
         let now = Instant::now();
         let mut rng = fastrand::Rng::new();
-        let super::Configuration { settings, proxy, control } = setup.configuration;
+        let super::Configuration { settings, proxy, control, .. } = setup.configuration;
         let shard = Shard::new(setup.worker, setup.workers);
         let mut state = GatewayState::new(settings, shard, now, unix_now(), rng.u64(..));
         state.set_identities(setup.identities.into_iter().map(Identity::new).collect());
@@ -166,13 +166,13 @@ impl Core {
                 }
             }
             Command::Configuration(configuration) => {
-                let super::Configuration { settings, proxy, control } = *configuration;
+                let super::Configuration { settings, proxy, control, hash } = *configuration;
                 self.drain_events();
                 self.state.set_settings(settings, now, &mut self.outlets);
                 self.proxy.configure(proxy, control);
                 let cut = self.drain_events();
                 if let Some(evidence) = &mut self.evidence {
-                    evidence.configuration_changed(self.state.policy().version(), cut);
+                    evidence.configuration_changed(self.state.policy().version(), cut, hash);
                 }
             }
             Command::Directory(directory) => self.state.set_directory(directory),

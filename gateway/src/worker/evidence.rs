@@ -10,8 +10,8 @@ use vmsgate_audit::event::{
     SessionOpened, SessionRoamed,
 };
 use vmsgate_audit::{
-    AuditHandle, Destination, Durable, Fingerprint, FlowSubject, HostPort, Label, Ports, Progress, Protocol,
-    Reason, Record, SessionSubject, Tls, Traffic, UtcTime, Volume,
+    AuditHandle, Destination, Durable, Fingerprint, FlowSubject, Hash, HostPort, Label, Ports, Progress,
+    Protocol, Reason, Record, SessionSubject, Tls, Traffic, UtcTime, Volume,
 };
 use vmsgate_config::{Durability, OnFailure};
 use vmsgate_tunnel::event::{Denial, FlowInfo, GatewayEvent, RejectedHandshakes, SessionInfo, UnixMillis};
@@ -155,12 +155,10 @@ impl Evidence {
         }
     }
 
-    pub fn configuration_changed(&mut self, policy: &str, flows_cut: u64) {
+    pub fn configuration_changed(&mut self, policy: &str, flows_cut: u64, config_hash: Hash) {
         let previous_policy = std::mem::replace(&mut self.policy, policy_label(policy));
-        self.put(
-            unix_now(),
-            Event::GatewayConfig(GatewayConfig { previous_policy, flows_cut, config_hash: None }),
-        );
+        let config_hash = Some(config_hash);
+        self.put(unix_now(), Event::GatewayConfig(GatewayConfig { previous_policy, flows_cut, config_hash }));
     }
 
     /// Keeps the counters of what is open beside the log, so that they are known after a crash.

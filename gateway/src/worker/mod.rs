@@ -22,7 +22,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 use uuid::Uuid;
-use vmsgate_audit::Label;
+use vmsgate_audit::{Hash, Label};
 use vmsgate_netio::{BindError, BoundSocket, TunQueueFd, UdpSocket};
 use vmsgate_tunnel::denials::RefusalTotals;
 use vmsgate_tunnel::event::UnixMillis;
@@ -71,6 +71,8 @@ pub struct Configuration {
     pub settings: Settings,
     pub proxy: ProxySettings,
     pub control: Arc<ControlState>,
+    /// SHA-256 of the file.
+    pub hash: Hash,
 }
 
 /// A request to a worker, from the supervisor.

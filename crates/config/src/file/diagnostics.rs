@@ -75,7 +75,7 @@ impl Diagnostics {
     pub(crate) fn finish(self) -> Result<Vec<Finding>, ConfigErrors> {
         let failed = self.errors > 0;
         let findings = self.into_errors().findings;
-        if failed { Err(ConfigErrors { findings }) } else { Ok(findings) }
+        if failed { Err(ConfigErrors { findings, hash: None }) } else { Ok(findings) }
     }
 
     /// Everything, errors first, then in the order of the file.
@@ -86,7 +86,7 @@ impl Diagnostics {
             let message = format!("{} more problems are not listed", self.unlisted);
             self.findings.push(self.finding(severity, &Place::File, &message, "solve the listed ones first"));
         }
-        ConfigErrors { findings: self.findings }
+        ConfigErrors { findings: self.findings, hash: None }
     }
 
     fn push(&mut self, severity: Severity, place: &Place, message: &str, hint: &str) {

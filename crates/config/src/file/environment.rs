@@ -4,7 +4,7 @@
 //! as `_`: `VMSGATE_GATEWAY_LISTEN`, `VMSGATE_DNS_TTL`. Such a value takes the place of the file's. It is
 //! written without quotes, and a list is separated by commas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostics::{Diagnostics, Place};
 use super::keys::SECTIONS;
@@ -29,6 +29,13 @@ impl Environment {
 
     pub(crate) fn get(&self, variable: &str) -> Option<&str> {
         self.variables.get(variable).map(String::as_str)
+    }
+
+    /// The variables whose values take the place of the file's, with those values, by name.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = (&str, &str)> {
+        let known: BTreeSet<String> = known_variables().collect();
+        let all = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        all.filter(move |(name, value)| !value.is_empty() && known.contains(*name))
     }
 
     /// Warns of variables that look like a misspelt key. Others are left alone: container platforms set

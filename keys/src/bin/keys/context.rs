@@ -51,6 +51,11 @@ impl Context {
         self.registry.get_or_try_init(|| Registry::open(&path)).await.map_err(registry_error)
     }
 
+    /// Who is on record for what the command changes.
+    pub fn actor(&self) -> Actor {
+        Actor::current().on_behalf_of(self.installation.actor.as_deref())
+    }
+
     /// Ends the command in order, also after an error.
     pub async fn close(self) {
         if let Some(registry) = self.registry.into_inner() {
@@ -75,10 +80,11 @@ impl Context {
 
 /// One change of one client, committed.
 pub async fn change_client(
-    registry: &Registry,
+    context: &Context,
     edit: impl AsyncFnOnce(&mut Change) -> Result<Applied, RegistryError>,
 ) -> Result<Applied, CliError> {
-    let mut change = registry.change(&Actor::current()).await.map_err(registry_error)?;
+    let registry = context.registry().await?;
+    let mut change = registry.change(&context.actor()).await.map_err(registry_error)?;
     let applied = edit(&mut change).await.map_err(registry_error)?;
     change.commit().await.map_err(registry_error)?;
     Ok(applied)

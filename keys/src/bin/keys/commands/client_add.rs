@@ -8,7 +8,7 @@ use serde::Serialize;
 use vmsgate_cli::{CliError, OrFail, WithHint};
 use vmsgate_config::address::Endpoint;
 use vmsgate_keys::{
-    Actor, Client, Existing, NewClient, PresharedKey, PrivateKey, Profile, PublicKey, Registry, write_private,
+    Client, Existing, NewClient, PresharedKey, PrivateKey, Profile, PublicKey, Registry, write_private,
 };
 use zeroize::Zeroizing;
 
@@ -46,7 +46,7 @@ pub async fn run(context: &Context, args: AddArgs) -> Result<(), CliError> {
         public_key,
         preshared_key: preshared_key.clone(),
     };
-    let mut change = registry.change(&Actor::current()).await.map_err(registry_error)?;
+    let mut change = registry.change(&context.actor()).await.map_err(registry_error)?;
     let client = change.add_client(new, &site.ranges, &master).await.map_err(registry_error)?;
     let profile = Profile {
         client: &client,

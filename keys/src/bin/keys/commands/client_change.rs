@@ -14,15 +14,13 @@ use crate::{
 };
 
 pub async fn suspend(context: &Context, args: SuspendArgs) -> Result<(), CliError> {
-    let registry = context.registry().await?;
     let applied =
-        change_client(registry, async |change| change.suspend(&args.name, args.reason).await).await?;
+        change_client(context, async |change| change.suspend(&args.name, args.reason).await).await?;
     report(context, &applied, "suspended")
 }
 
 pub async fn resume(context: &Context, name: &str) -> Result<(), CliError> {
-    let registry = context.registry().await?;
-    let applied = change_client(registry, async |change| change.resume(name).await).await?;
+    let applied = change_client(context, async |change| change.resume(name).await).await?;
     report(context, &applied, "active")
 }
 
@@ -32,8 +30,7 @@ pub async fn revoke(context: &Context, args: RevokeArgs) -> Result<(), CliError>
     if !args.yes && io::stdin().is_terminal() {
         confirm(&format!("Revoke `{}` of {} for good?", client.name, client.operator))?;
     }
-    let applied =
-        change_client(registry, async |change| change.revoke(&args.name, args.reason).await).await?;
+    let applied = change_client(context, async |change| change.revoke(&args.name, args.reason).await).await?;
     report(context, &applied, "revoked")
 }
 
@@ -42,8 +39,7 @@ pub async fn expire(context: &Context, name: &str, when: Expiry) -> Result<(), C
         Expiry::Never => None,
         Expiry::At(time) => Some(time.after(Timestamp::now())),
     };
-    let registry = context.registry().await?;
-    let applied = change_client(registry, async |change| change.set_expiry(name, expires).await).await?;
+    let applied = change_client(context, async |change| change.set_expiry(name, expires).await).await?;
     let word = match expires {
         None => "without an end".to_owned(),
         Some(_) => format!("limited to {}", expiry(&applied.client)),

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use vmsgate_cli::{CliError, OrFail, WithHint};
 use vmsgate_config::{Config, starter_config};
-use vmsgate_keys::{Actor, DataDir, Fingerprint, PublicKey, Settings, TunnelRanges};
+use vmsgate_keys::{DataDir, Fingerprint, PublicKey, Settings, TunnelRanges};
 
 use crate::{
     cli::InitArgs,
@@ -34,7 +34,7 @@ pub async fn run(context: &Context, args: &InitArgs) -> Result<(), CliError> {
     if let Some(path) = &starter {
         write_starter(path, &settings, &data)?;
     }
-    let made = data.initialise(&passphrase, &settings, &Actor::current()).await;
+    let made = data.initialise(&passphrase, &settings, &context.actor()).await;
     let made = made.map_err(|error| {
         // What this attempt wrote must not stand in the way of the next one.
         starter.iter().for_each(|path| drop(fs::remove_file(path)));

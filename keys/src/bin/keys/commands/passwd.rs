@@ -1,7 +1,7 @@
 //! `passwd`: the same master key under another passphrase.
 
 use vmsgate_cli::CliError;
-use vmsgate_keys::{Actor, Existing, Keystore};
+use vmsgate_keys::{Existing, Keystore};
 
 use crate::{
     cli::PasswdArgs,
@@ -17,7 +17,7 @@ pub async fn run(context: &Context, args: &PasswdArgs) -> Result<(), CliError> {
     let keystore = Keystore::seal(&master, &passphrase).map_err(keystore_error)?;
 
     // The write lock of the registry also makes two such commands take turns.
-    let mut change = registry.change(&Actor::current()).await.map_err(registry_error)?;
+    let mut change = registry.change(&context.actor()).await.map_err(registry_error)?;
     change.passphrase_changed().map_err(registry_error)?;
     keystore.write(&path, Existing::Replace).map_err(keystore_error)?;
     change.commit().await.map_err(|error| {
