@@ -85,6 +85,8 @@ pub struct Flow {
     pub ended: Option<String>,
     /// Why it ended.
     pub reason: Option<String>,
+    /// What a TCP connection that ended was seen to carry: `tls`, `plain` or `none`.
+    pub tls: Option<String>,
     /// How much went through.
     pub traffic: Traffic,
 }
@@ -108,6 +110,8 @@ pub struct Denial {
     pub count: u64,
     /// Why it was refused.
     pub reason: String,
+    /// What decided.
+    pub rule: Option<String>,
 }
 
 /// A destination on the recording network.

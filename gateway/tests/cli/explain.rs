@@ -52,6 +52,29 @@ fn a_service_of_many_ports_is_one_answer_per_verdict() {
 }
 
 #[test]
+fn what_must_be_tls_says_so_with_the_words_that_require_it() {
+    let service = "[service.recording-server]\nrequire-tls = true\n";
+    let site = Site::new(&format!("{CONFIG}require-tls = true\n{service}"));
+    let explain = |role: &str, to: &str| site.vmsgate(&["explain", "--role", role, "--to", to]);
+    assert_eq!(
+        explain("smart-client", "rec01:recording-server"),
+        "exit 0\n-- out\n\
+         allowed  tcp/7563 on rec01 (192.168.10.21): recording-server\n  \
+         by rule     smart-client: *:recording-server\n  \
+         TLS only    service recording-server: require-tls\n-- err\n"
+    );
+    assert_eq!(
+        explain("wide", "[fd00:10::21]:wide"),
+        "exit 0\n-- out\n\
+         allowed  tcp/8000-8010 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide\n  \
+         TLS only    role wide: require-tls\n\
+         allowed  udp/8000 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide\n-- err\n"
+    );
+    let report = json(&site.vmsgate(&["explain", "--role", "wide", "--to", "rec01:8000", "--json"]));
+    assert_eq!(report["answers"][0]["require_tls"], json!("role wide: require-tls"));
+}
+
+#[test]
 fn places_that_are_no_server_have_their_own_reasons() {
     for (to, reason) in [
         ("8.8.8.8:53/udp", "unknown-destination"),

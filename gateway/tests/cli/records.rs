@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 use vmsgate_audit::{
     AuditWriter, Chain, Create, Database, Destination, Event, Fingerprint, FlowSubject, HostPort, Label,
-    Ports, Protocol, Reason, Record, SessionSubject, Traffic, UtcTime, Volume, WriterConfig,
+    Ports, Protocol, Reason, Record, SessionSubject, Tls, Traffic, UtcTime, Volume, WriterConfig,
     event::{FlowClosed, FlowDenied, FlowOpened, SessionClosed, SessionOpened},
 };
 
@@ -86,7 +86,7 @@ async fn site_with_records() -> Site {
                 opened: at(1),
                 duration_ms: 59_000,
                 traffic: traffic(),
-                tls: None,
+                tls: Some(Tls::Plain),
             }),
         ),
         (
@@ -154,7 +154,7 @@ async fn sessions_show_who_is_and_was_there() {
 async fn flows_and_denials_name_server_service_and_rule() {
     let site = site_with_records().await;
     let flows = site.vmsgate(&["flows", "--server", "rec01"]);
-    assert!(flows.contains("tcp/7563 on rec01 (192.168.10.21)  recording-server  1.5 kB"), "{flows}");
+    assert!(flows.contains("tcp/7563 on rec01 (192.168.10.21)  recording-server  plain  1.5 kB"), "{flows}");
     let denials = site.vmsgate(&["denials"]);
     assert!(
         denials.contains("tcp/1433 on mgmt (192.168.10.21)  never-exposed  never-expose: SQL Server\n"),
