@@ -116,9 +116,10 @@ section! {
     UDP, "udp", Ports, None, Nothing, "[554, \"8000-8010\"]",
         "UDP ports.";
     REQUIRE_TLS, "require-tls", Flag, None, Default("false"), "true",
-        "Whether its TCP ports take TLS alone: a connection that begins with anything else, or where the server \
-         speaks first, is cut before the server gets a byte of it, and recorded as `tls-required`. UDP is not looked \
-         into. A built-in service keeps its ports when none are written.";
+        "Whether its TCP ports take TLS alone. A connection that begins with anything else, or where the server \
+         speaks first, is cut before the server gets clear text (at most five bytes that could begin a TLS record), \
+         and recorded as `tls-required`. UDP is not looked into. A built-in service keeps its ports when none are \
+         written.";
     DESCRIPTION, "description", Text, None, Nothing, "\"Door station\"",
         "For people.";
 }
