@@ -438,6 +438,7 @@ impl Flow {
     }
 
     /// Looks at a packet of a connection whose first bytes are not told yet. Answers why it must not pass.
+    #[cold]
     fn watch(&mut self, direction: Direction, transport: Transport, payload: &[u8]) -> Option<Progress> {
         let Transport::Tcp { flags, sequence, acknowledgement, payload_len, .. } = transport else {
             return None;

@@ -202,6 +202,7 @@ impl GatewayState {
 
     /// Cuts a flow that must be TLS and is not. A live connection is reset whatever refused attempts get: its program
     /// would wait for hours.
+    #[cold]
     pub(super) fn refuse_clear_text(&mut self, id: FlowId, now: Instant, datagrams: &mut impl DatagramSink) {
         let Some(flow) = self.flows.get(id) else { return };
         let (client, tuple) = (flow.client, flow.tuple);
