@@ -6,7 +6,7 @@ use vmsgate_cli::{
     args::{InstallationArgs, OutputArgs},
 };
 
-use crate::commands::{audit::AuditCommand, explain::ExplainArgs, records::RecordArgs};
+use crate::commands::{audit::AuditCommand, explain::ExplainArgs, records::RecordArgs, who::WhoArgs};
 
 /// VPN gateway for video management systems
 ///
@@ -109,6 +109,16 @@ pub enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Say who was behind an address that another system's log shows
+    ///
+    /// The recording server's log has the gateway's address and port, or with egress `tun` the client's tunnel
+    /// address; a firewall's log has the client's internet address. All of them are looked for. Exit status 1 if it
+    /// was nobody.
+    #[command(after_long_help = after_help(&[
+        "vmsgate who 192.168.10.5:40112 --at 2026-11-24T11:05:00+01:00",
+        "vmsgate who 203.0.113.7 --at '2026-11-24 10:05' --within 5m",
+    ]))]
+    Who(WhoArgs),
 }
 
 /// The end of a command's long help: examples, then what the exit status means.

@@ -173,8 +173,9 @@ async fn put_flow(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO audit_flow (session, flow, chain, last_seq, client, operator, server, opened_ms, ended_ms,
-            last_seen_ms, from_client_bytes, from_client_packets, to_client_bytes, to_client_packets)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            last_seen_ms, from_client_bytes, from_client_packets, to_client_bytes, to_client_packets, lan_address,
+            lan_port)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (session, flow) DO UPDATE SET last_seq = excluded.last_seq, opened_ms = excluded.opened_ms,
             ended_ms = excluded.ended_ms, last_seen_ms = excluded.last_seen_ms, from_client_bytes = excluded.from_client_bytes,
             from_client_packets = excluded.from_client_packets, to_client_bytes = excluded.to_client_bytes,
@@ -194,6 +195,8 @@ async fn put_flow(
     .bind(to_i64(traffic.from_client.packets))
     .bind(to_i64(traffic.to_client.bytes))
     .bind(to_i64(traffic.to_client.packets))
+    .bind(flow.lan_source.map(|source| source.address.to_string()))
+    .bind(flow.lan_source.and_then(|source| source.port).map(i64::from))
     .execute(tx)
     .await
     .map(drop)

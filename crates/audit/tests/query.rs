@@ -114,6 +114,53 @@ async fn filters_combine() {
 }
 
 #[tokio::test]
+async fn one_id_joins_a_session_to_its_flows_and_denials() {
+    let test = TestDb::new().await;
+    let mut records = Vec::new();
+    for n in 1..=2 {
+        records.extend([
+            session_opened(0, n),
+            flow_opened(1, n, 1, "rec01"),
+            flow_closed(1, 9, n, 2, "rec01"),
+        ]);
+        records.push(denied(3, n, Some("rec01"), 1433));
+    }
+    test.append(&gw1(), &records).await;
+    let filter = Filter { session: Some(session(2).id), ..any() };
+    assert_eq!(clients(&test.db, filter.clone()).await, ["laptop-2"]);
+    let flows: Vec<_> = flows(&test.db, &filter).await.unwrap().rows.into_iter().map(|f| f.flow).collect();
+    assert_eq!(flows, [2, 1], "the newest first");
+    let denials = denials(&test.db, &filter).await.unwrap().rows;
+    assert_eq!((denials.len(), denials[0].client.as_str()), (1, "laptop-2"));
+}
+
+#[tokio::test]
+async fn a_reason_is_found_whole_and_by_nothing_that_looks_like_it() {
+    let test = TestDb::new().await;
+    let mut impostor = (*session(3)).clone();
+    impostor.client = Label::new(r#""reason":"idle""#);
+    let event = vmsgate_audit::event::SessionOpened { session: impostor.into() };
+    let impostor = Record::new(at(3), Event::SessionOpened(event));
+    let records = [
+        session_opened(0, 1),
+        session_closed(0, 5, 1),
+        session_opened(1, 2),
+        impostor,
+        flow_closed(0, 5, 1, 1, "rec01"),
+        denied(6, 1, Some("rec01"), 1433),
+    ];
+    test.append(&gw1(), &records).await;
+    let reason = |word: &str| Filter { reason: Some(Label::new(word)), ..any() };
+    assert_eq!(clients(&test.db, reason("idle")).await, ["laptop-1"]);
+    for other in ["idl", "idl_", "%", r"idle\", r#"idle","x"#] {
+        assert_eq!(clients(&test.db, reason(other)).await, Vec::<String>::new(), "{other}");
+    }
+    assert_eq!(flows(&test.db, &reason("finished")).await.unwrap().rows.len(), 1);
+    assert_eq!(denials(&test.db, &reason("never-expose")).await.unwrap().rows.len(), 1);
+    assert_eq!(denials(&test.db, &reason("idle")).await.unwrap().rows.len(), 0);
+}
+
+#[tokio::test]
 async fn hostile_names_are_found_by_their_name_and_by_nothing_else() {
     let test = TestDb::new().await;
     let hostile = ["' OR 1=1 --", "%", "laptop-1'; DROP TABLE audit_session; --", "?", "$1"];

@@ -4,6 +4,7 @@
 //!   document with a `schema_version`, `--quiet` silences notes, colour appears on terminals only.
 //! * [`CliError`] and [`Exit`]: what went wrong, whose turn it is, and what to type next. Exit status 0 means
 //!   done, 1 means that the answer is no or that the user must fix something, 2 means wrong usage or a fault.
+//! * [`Csv`]: rows for spreadsheets and scripts, without cells that a spreadsheet would compute.
 //! * [`run_main`]: the one place that turns the above (and a panic) into text and an exit status.
 //! * [`args`]: flags with the same name and meaning in every program.
 //! * [`logging`]: readable lines on a terminal, JSON objects elsewhere, always on stderr.
@@ -25,6 +26,7 @@
 //! ```
 
 pub mod args;
+mod csv;
 mod error;
 mod exit;
 pub mod human;
@@ -33,6 +35,7 @@ mod printer;
 mod table;
 pub mod time;
 
+pub use csv::Csv;
 pub use error::{Cause, CliError, Failure, OrFail, WithHint};
 pub use exit::{EXIT_STATUS_HELP, Exit, run_main};
 pub use printer::{Printer, Style};

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil};
 /// A point in time, given either absolutely or by its distance from now.
 ///
 /// Accepted: `now`; a distance in weeks, days, hours, minutes, seconds (`90d`, `1h30m`, `2 weeks`), where a day
-/// has 24 hours; an RFC 3339 time with its offset; a date, meaning its first moment in UTC. Months and years are
-/// refused because their length depends on the calendar.
+/// has 24 hours; an RFC 3339 time with its offset; a time without one, meaning UTC; a date, meaning its first moment in
+/// UTC. Months and years are refused because their length depends on the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeArg {
     At(Timestamp),
@@ -44,9 +44,12 @@ impl FromStr for TimeArg {
         if let Ok(time) = text.parse::<Timestamp>() {
             return Ok(Self::At(time));
         }
-        if let Ok(date) = text.parse::<civil::Date>() {
-            let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| TimeArgError::Unreadable)?;
-            return Ok(Self::At(midnight.timestamp()));
+        // A time with an offset or the name of a zone was read above, or is not understood: its digits alone mean
+        // another time.
+        let has_zone = text.contains(['[', '+', 'Z', 'z']) || text.matches('-').count() > 2;
+        if let (false, Ok(time)) = (has_zone, text.parse::<civil::DateTime>()) {
+            let time = time.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| TimeArgError::Unreadable)?;
+            return Ok(Self::At(time.timestamp()));
         }
         parse_duration(text).map(Self::Distance)
     }
@@ -104,13 +107,15 @@ mod tests {
     fn a_date_and_a_time_mean_themselves() {
         assert_eq!(after("2027-01-01"), "2027-01-01T00:00:00Z");
         assert_eq!(after("2027-01-01T00:00:00+02:00"), "2026-12-31T22:00:00Z");
+        assert_eq!(after("2027-01-01 10:30"), "2027-01-01T10:30:00Z");
+        assert_eq!(after("2027-01-01T10:30:05.250"), "2027-01-01T10:30:05.25Z");
     }
 
     #[test]
     fn what_has_no_single_meaning_is_refused() {
         assert_eq!("1y".parse::<TimeArg>(), Err(TimeArgError::Calendar));
         assert_eq!("-1h".parse::<TimeArg>(), Err(TimeArgError::Negative));
-        for text in ["", "90", "soon", "2026-13-01", "90dd", "\u{0}"] {
+        for text in ["", "90", "soon", "2026-13-01", "90dd", "2026-01-01T10:00[Europe/Oslo]", "\u{0}"] {
             assert_eq!(text.parse::<TimeArg>(), Err(TimeArgError::Unreadable), "{text:?}");
         }
     }

@@ -8,12 +8,41 @@ use vmsgate_cli::{CliError, Exit, Table};
 
 use super::{
     Context,
-    records::{self, RecordArgs},
+    records::{self, RecordArgs, Shape},
 };
 
 pub async fn execute(context: &Context, args: &RecordArgs) -> Result<Exit, CliError> {
-    records::list(context, args, async |database, filter| denials(database, filter).await, table).await
+    records::list(context, args, "denials", &SHAPE, denials).await
 }
+
+const SHAPE: Shape<DenialRow> = Shape {
+    none: "none",
+    table,
+    headings: &[
+        "session",
+        "gateway",
+        "client",
+        "operator",
+        "role",
+        "key",
+        "source",
+        "protocol",
+        "tunnel_source",
+        "server",
+        "service",
+        "address",
+        "port",
+        "ports",
+        "count",
+        "first",
+        "last",
+        "reason",
+        "rule",
+        "nearest",
+        "policy",
+    ],
+    cells,
+};
 
 fn table(rows: &[DenialRow]) -> Table {
     let mut table =
@@ -27,11 +56,37 @@ fn table(rows: &[DenialRow]) -> Table {
             row.source.to_string(),
             destination(row),
             row.reason.to_string(),
-            row.rule.as_ref().map(ToString::to_string).unwrap_or_default(),
-            row.nearest.as_ref().map(ToString::to_string).unwrap_or_default(),
+            records::text(row.rule.as_ref()),
+            records::text(row.nearest.as_ref()),
         ]);
     }
     table
+}
+
+fn cells(row: &DenialRow) -> Vec<String> {
+    vec![
+        row.session.to_string(),
+        row.gateway.to_string(),
+        row.client.to_string(),
+        row.operator.to_string(),
+        row.role.to_string(),
+        row.key.to_string(),
+        row.source.to_string(),
+        row.protocol.to_string(),
+        row.tunnel_source.to_string(),
+        records::text(row.destination.server.as_ref()),
+        records::text(row.destination.service.as_ref()),
+        row.destination.address.to_string(),
+        records::text(row.destination.port),
+        row.ports.to_string(),
+        row.count.to_string(),
+        row.first.to_string(),
+        row.last.to_string(),
+        row.reason.to_string(),
+        records::text(row.rule.as_ref()),
+        records::text(row.nearest.as_ref()),
+        records::text(row.policy.as_ref()),
+    ]
 }
 
 /// A table shows this many ranges of a scan; `--json` has all.

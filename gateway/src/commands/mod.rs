@@ -10,10 +10,12 @@ pub mod demo;
 pub mod denials;
 pub mod explain;
 pub mod flows;
+pub mod on_record;
 pub mod records;
 pub mod run;
 pub mod sessions;
 pub mod status;
+pub mod who;
 
 /// What every command is given.
 #[derive(Debug)]

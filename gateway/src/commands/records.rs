@@ -1,17 +1,21 @@
-//! What `sessions`, `flows` and `denials` have in common: which records to list, and how.
+//! What `sessions`, `flows`, `denials` and `who` have in common: which records to list, and how.
 //!
 //! They read the database itself, not the running gateway, so they work while it runs and when it does not.
 
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
+use uuid::Uuid;
 use vmsgate_audit::{
-    Create, Database, Destination, Label, Protocol, StoreError, UtcTime,
+    Create, Database, Destination, Label, Protocol, StoreError, Traffic, UtcTime,
     query::{Filter, Listing},
 };
-use vmsgate_cli::{CliError, Exit, OrFail, Table, human, time::TimeArg};
+use vmsgate_cli::{CliError, Csv, Exit, OrFail, Table, human, time::TimeArg};
 
-use super::Context;
+use super::{
+    Context,
+    on_record::{self, Act, Reading},
+};
 
 #[derive(Debug, Args)]
 pub struct RecordArgs {
@@ -35,42 +39,97 @@ pub struct RecordArgs {
     #[arg(long, value_name = "SERVER")]
     server: Option<String>,
 
+    /// Only this session, by its id as `--json`, `--csv` and `who` show it
+    #[arg(long, value_name = "ID")]
+    session: Option<Uuid>,
+
+    /// Only what ended or was refused for this reason, e.g. idle or never-exposed
+    #[arg(long, value_name = "WORD")]
+    reason: Option<String>,
+
     /// At most this many, the newest first
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
-/// Answers one question: asks the database, prints the table or the JSON document.
+/// In which form a listing is printed; the third, JSON, is asked for with the `--json` of all commands.
+#[derive(Debug, Args)]
+pub struct FormatArgs {
+    /// Print comma-separated values with a header row: UTC times, bytes as numbers
+    ///
+    /// A cell that a spreadsheet would take for a formula begins with an apostrophe.
+    #[arg(long)]
+    csv: bool,
+}
+
+impl FormatArgs {
+    pub(super) fn check(&self, context: &Context) -> Result<(), CliError> {
+        match self.csv && context.printer.is_json() {
+            true => Err(CliError::user("--csv and --json exclude each other").hint("ask for one of them")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What a kind of rows looks like to people and in CSV.
+pub(super) struct Shape<Row> {
+    /// What to say when there is no row.
+    pub(super) none: &'static str,
+    pub(super) table: fn(&[Row]) -> Table,
+    /// The columns of the CSV; scripts rely on their names.
+    pub(super) headings: &'static [&'static str],
+    pub(super) cells: fn(&Row) -> Vec<String>,
+}
+
+/// Answers one question: asks the database, puts the reading on record, prints the answer.
 pub(super) async fn list<Row: Serialize>(
     context: &Context,
     args: &RecordArgs,
+    command: &str,
+    shape: &Shape<Row>,
     ask: impl AsyncFnOnce(&Database, &Filter) -> Result<Listing<Row>, StoreError>,
-    table: impl FnOnce(&[Row]) -> Table,
 ) -> Result<Exit, CliError> {
+    args.format.check(context)?;
     let filter = args.filter(Timestamp::now())?;
-    let path = context.data_dir()?.database();
-    let database = Database::open(&path, Create::No).await.map_err(|error| {
-        let hint = error.hint();
-        CliError::user(error).hint(hint)
-    })?;
+    let database = open(context).await?;
     let listing = ask(&database, &filter).await.or_unexpected("cannot read the audit log")?;
+    let reading = Reading { filters: &filter, rows: listing.rows.len() as u64 };
+    on_record::note(context, &database, Act::Read, command, &reading).await?;
     database.close().await;
-    print(context, &listing, table)
+    print(context, &args.format, &listing, shape)
 }
 
-fn print<Row: Serialize>(
+pub(super) async fn open(context: &Context) -> Result<Database, CliError> {
+    let path = context.data_dir()?.database();
+    Database::open(&path, Create::No).await.map_err(|error| {
+        let hint = error.hint();
+        CliError::user(error).hint(hint)
+    })
+}
+
+pub(super) fn print<Row: Serialize>(
     context: &Context,
+    format: &FormatArgs,
     listing: &Listing<Row>,
-    table: impl FnOnce(&[Row]) -> Table,
+    shape: &Shape<Row>,
 ) -> Result<Exit, CliError> {
     let printer = &context.printer;
     if printer.is_json() {
         // A listing names its own schema version.
         printer.line(serde_json::to_string_pretty(listing).or_unexpected("cannot write JSON")?)?;
+    } else if format.csv {
+        let mut csv = Csv::new(Vec::new(), shape.headings)?;
+        for row in &listing.rows {
+            csv.row(&(shape.cells)(row))?;
+        }
+        printer.raw(csv.into_inner())?;
     } else if listing.rows.is_empty() {
-        printer.note("none")?;
+        printer.note(shape.none)?;
     } else {
-        printer.table(&table(&listing.rows))?;
+        printer.table(&(shape.table)(&listing.rows))?;
     }
     if listing.truncated {
         printer.note("there are more; raise --limit to see them")?;
@@ -102,6 +161,8 @@ impl RecordArgs {
             client: name(&self.client),
             operator: name(&self.operator),
             server: name(&self.server),
+            session: self.session,
+            reason: name(&self.reason),
             limit: self.limit,
         })
     }
@@ -124,4 +185,15 @@ pub(super) fn destination(protocol: Protocol, destination: &Destination) -> Stri
         Some(server) => format!("{protocol}{port} on {server} ({})", destination.address),
         None => format!("{protocol}{port} on {}", destination.address),
     }
+}
+
+/// A cell for what may be missing.
+pub(super) fn text(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// The four cells of the counters.
+pub(super) fn traffic(traffic: Traffic) -> [String; 4] {
+    let Traffic { from_client, to_client } = traffic;
+    [from_client.bytes, from_client.packets, to_client.bytes, to_client.packets].map(|n| n.to_string())
 }

@@ -5,12 +5,37 @@ use vmsgate_cli::{CliError, Exit, Table, human};
 
 use super::{
     Context,
-    records::{self, RecordArgs},
+    records::{self, RecordArgs, Shape},
 };
 
 pub async fn execute(context: &Context, args: &RecordArgs) -> Result<Exit, CliError> {
-    records::list(context, args, async |database, filter| sessions(database, filter).await, table).await
+    records::list(context, args, "sessions", &SHAPE, sessions).await
 }
+
+const SHAPE: Shape<SessionRow> = Shape {
+    none: "none",
+    table,
+    headings: &[
+        "session",
+        "gateway",
+        "client",
+        "operator",
+        "role",
+        "key",
+        "source",
+        "tunnel",
+        "opened",
+        "ended",
+        "reason",
+        "last_seen",
+        "from_client_bytes",
+        "from_client_packets",
+        "to_client_bytes",
+        "to_client_packets",
+        "policy",
+    ],
+    cells,
+};
 
 fn table(rows: &[SessionRow]) -> Table {
     let headings = ["OPENED", "ENDED", "CLIENT", "OPERATOR", "ROLE", "FROM", "RECEIVED", "SENT", "REASON"];
@@ -25,8 +50,29 @@ fn table(rows: &[SessionRow]) -> Table {
             row.source.to_string(),
             human::bytes(row.traffic.from_client.bytes),
             human::bytes(row.traffic.to_client.bytes),
-            row.reason.as_ref().map(ToString::to_string).unwrap_or_default(),
+            records::text(row.reason.as_ref()),
         ]);
     }
     table
+}
+
+fn cells(row: &SessionRow) -> Vec<String> {
+    let tunnel: Vec<String> = row.tunnel.iter().map(ToString::to_string).collect();
+    let mut cells = vec![
+        row.session.to_string(),
+        row.gateway.to_string(),
+        row.client.to_string(),
+        row.operator.to_string(),
+        row.role.to_string(),
+        row.key.to_string(),
+        row.source.to_string(),
+        tunnel.join(" "),
+        row.opened.to_string(),
+        records::text(row.ended),
+        records::text(row.reason.as_ref()),
+        row.last_seen.to_string(),
+    ];
+    cells.extend(records::traffic(row.traffic));
+    cells.push(records::text(row.policy.as_ref()));
+    cells
 }

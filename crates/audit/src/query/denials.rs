@@ -42,7 +42,7 @@ pub struct DenialRow {
 }
 
 pub async fn denials(db: &Database, filter: &Filter) -> Result<Listing<DenialRow>, StoreError> {
-    select(filter).list(db, filter, |_, entry| Ok(to_row(entry))).await
+    select(filter).list(db, filter.limit, |_, entry| Ok(to_row(entry))).await
 }
 
 pub(super) fn select(filter: &Filter) -> Select {
@@ -53,6 +53,8 @@ pub(super) fn select(filter: &Filter) -> Select {
         .and_name("client = ?", filter.client.as_ref())
         .and_name("operator = ?", filter.operator.as_ref())
         .and_name("server = ?", filter.server.as_ref())
+        .and_session("session = ?", filter.session)
+        .and_reason(r"body LIKE ? ESCAPE '\'", filter.reason.as_ref())
         .order_by("time_ms DESC, seq DESC")
 }
 

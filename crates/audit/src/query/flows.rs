@@ -47,25 +47,58 @@ pub struct FlowRow {
 }
 
 pub async fn flows(db: &Database, filter: &Filter) -> Result<Listing<FlowRow>, StoreError> {
-    select(filter).list(db, filter, to_row).await
+    select(filter).list(db, filter.limit, to_row).await
 }
 
 pub(super) fn select(filter: &Filter) -> Select {
-    Select::new(
-        "SELECT i.chain, i.last_seq AS seq, i.opened_ms, i.ended_ms, i.last_seen_ms, i.from_client_bytes,
-            i.from_client_packets, i.to_client_bytes, i.to_client_packets, r.body
-         FROM audit_flow i LEFT JOIN audit_record r ON r.chain = i.chain AND r.seq = i.last_seq
-         WHERE 1 = 1",
-    )
-    .and_time("i.ended_ms >= ?", filter.since)
-    .and_time("i.opened_ms < ?", filter.until)
-    .and_name("i.client = ?", filter.client.as_ref())
-    .and_name("i.operator = ?", filter.operator.as_ref())
-    .and_name("i.server = ?", filter.server.as_ref())
-    .order_by("i.ended_ms DESC, i.opened_ms DESC")
+    let select = match filter.session {
+        // The flows of one session lie side by side, in the order of their numbers: by computing something, the other
+        // conditions keep away from their own indexes.
+        Some(session) => columns()
+            .and_session("i.session = ?", Some(session))
+            .and_time("i.ended_ms + 0 >= ?", filter.since)
+            .and_time("i.opened_ms < ?", filter.until)
+            .and_name("i.client || '' = ?", filter.client.as_ref())
+            .and_name("i.operator || '' = ?", filter.operator.as_ref())
+            .and_name("i.server || '' = ?", filter.server.as_ref()),
+        None => columns()
+            .and_time("i.ended_ms >= ?", filter.since)
+            .and_time("i.opened_ms < ?", filter.until)
+            .and_name("i.client = ?", filter.client.as_ref())
+            .and_name("i.operator = ?", filter.operator.as_ref())
+            .and_name("i.server = ?", filter.server.as_ref()),
+    };
+    let order = match filter.session {
+        Some(_) => "i.flow DESC",
+        None => "i.ended_ms DESC, i.opened_ms DESC",
+    };
+    select.and_reason(r"r.body LIKE ? ESCAPE '\'", filter.reason.as_ref()).order_by(order)
 }
 
-fn to_row(row: &AnyRow, entry: Entry) -> Result<Option<FlowRow>, sqlx::Error> {
+macro_rules! select_from {
+    ($tables:literal, $condition:literal) => {
+        Select::new(concat!(
+            "SELECT i.chain, i.last_seq AS seq, i.opened_ms, i.ended_ms, i.last_seen_ms, i.from_client_bytes,
+                i.from_client_packets, i.to_client_bytes, i.to_client_packets, r.body
+             FROM ",
+            $tables,
+            " LEFT JOIN audit_record r ON r.chain = i.chain AND r.seq = i.last_seq WHERE ",
+            $condition
+        ))
+    };
+}
+
+/// What [`to_row`] reads, of flows.
+pub(super) fn columns() -> Select {
+    select_from!("audit_flow i", "1 = 1")
+}
+
+/// What [`to_row`] reads, of the flows of sessions `s`; in this order, which is what a cross join is for.
+pub(super) fn columns_by_session() -> Select {
+    select_from!("audit_session s CROSS JOIN audit_flow i", "i.session = s.session")
+}
+
+pub(super) fn to_row(row: &AnyRow, entry: Entry) -> Result<Option<FlowRow>, sqlx::Error> {
     let gateway = Label::new(entry.chain.gateway_name().unwrap_or_default());
     let policy = entry.record.policy;
     let (session, flow, reason, tls) = match entry.record.event {

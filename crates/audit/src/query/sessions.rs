@@ -39,7 +39,7 @@ pub struct SessionRow {
 }
 
 pub async fn sessions(db: &Database, filter: &Filter) -> Result<Listing<SessionRow>, StoreError> {
-    select(filter).list(db, filter, to_row).await
+    select(filter).list(db, filter.limit, to_row).await
 }
 
 pub(super) fn select(filter: &Filter) -> Select {
@@ -57,6 +57,8 @@ pub(super) fn select(filter: &Filter) -> Select {
         "EXISTS (SELECT 1 FROM audit_flow f WHERE f.session = i.session AND f.server = ?)",
         filter.server.as_ref(),
     )
+    .and_session("i.session = ?", filter.session)
+    .and_reason(r"r.body LIKE ? ESCAPE '\'", filter.reason.as_ref())
     .order_by("i.ended_ms DESC, i.opened_ms DESC")
 }
 
