@@ -119,10 +119,16 @@ pub enum Command {
         "vmsgate who 203.0.113.7 --at '2026-11-24 10:05' --within 5m",
     ]))]
     Who(WhoArgs),
+
+    /// Export the audit log and report on it
+    #[command(subcommand, after_long_help = after_help(&[
+        "vmsgate audit export --since 7d --out week.jsonl",
+    ]))]
+    Audit(AuditCommand),
 }
 
 /// The end of a command's long help: examples, then what the exit status means.
-pub fn after_help(examples: &[&str]) -> String {
+pub(crate) fn after_help(examples: &[&str]) -> String {
     format!("Examples:\n  {}\n\n{EXIT_STATUS_HELP}", examples.join("\n  "))
 }
 

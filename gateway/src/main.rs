@@ -53,6 +53,7 @@ fn execute(context: Context, command: &Command) -> Result<Exit, CliError> {
         Command::Flows(args) => block_on(commands::flows::execute(&context, args)),
         Command::Audit { command } => block_on(commands::audit::execute(&context, command)),
         Command::Denials(args) => block_on(commands::denials::execute(&context, args)),
+        Command::Audit(command) => block_on(commands::audit::execute(&context, command)),
         Command::Who(args) => block_on(commands::who::execute(&context, args)),
     }
 }

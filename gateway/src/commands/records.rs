@@ -146,15 +146,8 @@ pub(super) fn print<Row: Serialize>(
 
 impl RecordArgs {
     fn filter(&self, now: Timestamp) -> Result<Filter, CliError> {
-        let time = |arg: Option<TimeArg>| arg.map(|arg| UtcTime::from(arg.before(now)));
+        let (since, until) = period(self.since, self.until, now)?;
         let name = |name: &Option<String>| name.as_deref().map(Label::new);
-        let (since, until) = (time(self.since), time(self.until));
-        if let (Some(since), Some(until)) = (since, until)
-            && since >= until
-        {
-            return Err(CliError::user(format!("--since {since} is not before --until {until}"))
-                .hint("both may be distances from now, as in `--since 48h --until 24h`"));
-        }
         Ok(Filter {
             since,
             until,
@@ -165,6 +158,23 @@ impl RecordArgs {
             reason: name(&self.reason),
             limit: self.limit,
         })
+    }
+}
+
+/// The bounds of a period: the first is before the second.
+pub(super) fn period(
+    since: Option<TimeArg>,
+    until: Option<TimeArg>,
+    now: Timestamp,
+) -> Result<(Option<UtcTime>, Option<UtcTime>), CliError> {
+    let time = |arg: Option<TimeArg>| arg.map(|arg| UtcTime::from(arg.before(now)));
+    let (since, until) = (time(since), time(until));
+    match (since, until) {
+        (Some(since), Some(until)) if since >= until => {
+            Err(CliError::user(format!("--since {since} is not before --until {until}"))
+                .hint("both may be distances from now, as in `--since 48h --until 24h`"))
+        }
+        bounds => Ok(bounds),
     }
 }
 

@@ -5,6 +5,7 @@
 mod audit;
 mod check;
 mod explain;
+mod export;
 mod records;
 mod site;
 mod status;

@@ -45,6 +45,15 @@ pub async fn denials(db: &Database, filter: &Filter) -> Result<Listing<DenialRow
     select(filter).list(db, filter.limit, |_, entry| Ok(to_row(entry))).await
 }
 
+/// All of them, whatever the limit; answers how many records could not be read.
+pub(crate) async fn each_denial(
+    db: &Database,
+    filter: &Filter,
+    take: impl FnMut(DenialRow),
+) -> Result<u64, StoreError> {
+    select(filter).each(db, |_, entry| Ok(to_row(entry)), take).await
+}
+
 pub(super) fn select(filter: &Filter) -> Select {
     // The kind as a literal: only so does it match the condition of the partial indexes.
     Select::new("SELECT chain, seq, body FROM audit_record WHERE kind = 'flow.denied'")

@@ -50,6 +50,15 @@ pub async fn flows(db: &Database, filter: &Filter) -> Result<Listing<FlowRow>, S
     select(filter).list(db, filter.limit, to_row).await
 }
 
+/// All of them, whatever the limit; answers how many records could not be read.
+pub(crate) async fn each_flow(
+    db: &Database,
+    filter: &Filter,
+    take: impl FnMut(FlowRow),
+) -> Result<u64, StoreError> {
+    select(filter).each(db, to_row, take).await
+}
+
 pub(super) fn select(filter: &Filter) -> Select {
     let select = match filter.session {
         // The flows of one session lie side by side, in the order of their numbers: by computing something, the other

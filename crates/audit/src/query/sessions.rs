@@ -42,6 +42,15 @@ pub async fn sessions(db: &Database, filter: &Filter) -> Result<Listing<SessionR
     select(filter).list(db, filter.limit, to_row).await
 }
 
+/// All of them, whatever the limit; answers how many records could not be read.
+pub(crate) async fn each_session(
+    db: &Database,
+    filter: &Filter,
+    take: impl FnMut(SessionRow),
+) -> Result<u64, StoreError> {
+    select(filter).each(db, to_row, take).await
+}
+
 pub(super) fn select(filter: &Filter) -> Select {
     Select::new(
         "SELECT i.chain, i.last_seq AS seq, i.opened_ms, i.ended_ms, i.last_seen_ms, i.from_client_bytes,

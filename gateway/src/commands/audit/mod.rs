@@ -1,13 +1,18 @@
 //! `vmsgate audit`: the log itself, not what it tells.
 
 mod checkpoint;
+mod export;
+mod file;
+mod proof;
 mod prune;
+mod report;
 mod verify;
 
 use clap::Subcommand;
 use vmsgate_audit::{Database, DbError};
 use vmsgate_cli::{CliError, Exit};
 
+use self::{export::ExportArgs, report::ReportArgs};
 use super::Context;
 use crate::cli::after_help;
 
@@ -47,6 +52,28 @@ pub enum AuditCommand {
         "vmsgate audit prune --before 2026-01-01 --kind denials --kind handshakes --passphrase-file ./passphrase",
     ]))]
     Prune(prune::PruneArgs),
+
+    /// Write records out: for other programs, for an access request, or without names
+    ///
+    /// One JSON object a line, exactly as it is stored, so that a whole log can be verified elsewhere; or CSV, one row
+    /// a record. The export is itself on record.
+    #[command(after_long_help = after_help(&[
+        "vmsgate audit export --since 2026-11-01 --until 2026-12-01 --out november.jsonl",
+        "vmsgate audit export --subject 'Anna Berg' --out anna-berg.jsonl",
+        "vmsgate audit export --format csv --pseudonymise --mapping mapping.json --out shared.csv",
+    ]))]
+    Export(ExportArgs),
+
+    /// Write a page for people: who, when, how much, which servers, what was refused, what administrators did
+    ///
+    /// One self-contained HTML file: no script, nothing loaded from elsewhere, made for paper too. Exit status 1 if
+    /// the log behind it is not proven; the page is written all the same and says so.
+    #[command(after_long_help = after_help(&[
+        "vmsgate audit report --since 2026-11-01 --until 2026-12-01 --out november.html",
+        "vmsgate audit report --since 7d --operator 'Anna Berg' --out anna-berg.html",
+        "vmsgate audit report --since 90d --server rec01 --out rec01.html",
+    ]))]
+    Report(ReportArgs),
 }
 
 pub async fn execute(context: &Context, command: &AuditCommand) -> Result<Exit, CliError> {
@@ -54,6 +81,8 @@ pub async fn execute(context: &Context, command: &AuditCommand) -> Result<Exit, 
         AuditCommand::Verify(args) => verify::execute(context, args).await,
         AuditCommand::Checkpoint => checkpoint::execute(context).await,
         AuditCommand::Prune(args) => prune::execute(context, args).await,
+        AuditCommand::Export(args) => export::execute(context, args).await,
+        AuditCommand::Report(args) => report::execute(context, args).await,
     }
 }
 

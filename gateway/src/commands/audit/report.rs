@@ -1,0 +1,113 @@
+//! `vmsgate audit report`
+
+mod html;
+mod page;
+mod sections;
+mod timeline;
+mod traffic;
+
+use std::{io::Write, path::PathBuf};
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use vmsgate_audit::{
+    Label, UtcTime,
+    report::{Report, Scope},
+};
+use vmsgate_cli::{CliError, Exit, OrFail, time::TimeArg};
+use vmsgate_keys::Actor;
+
+use self::page::Made;
+use super::{file::NewFile, proof};
+use crate::commands::{
+    Context,
+    on_record::{self, Act, Reading},
+    records,
+};
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The beginning of the period: a distance from now (24h, 30d), a date, or a time
+    #[arg(long, value_name = "TIME")]
+    since: TimeArg,
+
+    /// The end of the period [default: now]
+    #[arg(long, value_name = "TIME")]
+    until: Option<TimeArg>,
+
+    /// Only this client (device)
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
+
+    /// Only this operator (person)
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+
+    /// Only this server, by its name or, for what is no configured server, its address
+    #[arg(long, value_name = "SERVER")]
+    server: Option<String>,
+
+    /// Write the page to this new file, readable by you alone
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// What was asked for, as it goes on record.
+#[derive(Debug, Serialize)]
+struct Asked<'a> {
+    since: UtcTime,
+    until: UtcTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<&'a Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'a Label>,
+}
+
+pub async fn execute(context: &Context, args: &ReportArgs) -> Result<Exit, CliError> {
+    let now = Timestamp::now();
+    let scope = args.scope(now)?;
+    let mut file = NewFile::create(&args.out)?;
+    let database = records::open(context).await?;
+    let report = Report::gather(&database, scope, UtcTime::from(now)).await;
+    let report = report.or_unexpected("cannot read the audit log")?;
+    let proof = proof::proof_status(&database).await?;
+
+    let Scope { since, until, client, operator, server } = &report.scope;
+    let filters = Asked {
+        since: *since,
+        until: *until,
+        client: client.as_ref(),
+        operator: operator.as_ref(),
+        server: server.as_ref(),
+    };
+    let reading = Reading { filters, rows: report.people.values().map(|person| person.sessions).sum() };
+    on_record::note(context, &database, Act::Report, "audit report", &reading).await?;
+    database.close().await;
+
+    let made = Made { at: UtcTime::from(now), by: Actor::current().label() };
+    file.write_all(page::page(&report, &proof, &made).as_bytes())?;
+    file.keep()?;
+    context.printer.note(format_args!("{} written", args.out.display()))?;
+    Ok(if proof.proven && report.unreadable == 0 { Exit::Done } else { Exit::No })
+}
+
+impl ReportArgs {
+    fn scope(&self, now: Timestamp) -> Result<Scope, CliError> {
+        let (since, until) = records::period(Some(self.since), self.until, now)?;
+        let end = until.unwrap_or(UtcTime::from(now));
+        let name = |name: &Option<String>| name.as_deref().map(Label::new);
+        match since {
+            Some(since) if since < end => Ok(Scope {
+                since,
+                until: end,
+                client: name(&self.client),
+                operator: name(&self.operator),
+                server: name(&self.server),
+            }),
+            _ => Err(CliError::user("the period begins in the future").hint("give a --since that is over")),
+        }
+    }
+}
