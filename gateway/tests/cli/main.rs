@@ -7,6 +7,7 @@ mod check;
 mod explain;
 mod export;
 mod records;
+mod report;
 mod site;
 mod status;
 mod usage;

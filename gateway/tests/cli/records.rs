@@ -11,11 +11,11 @@ use vmsgate_audit::{
 use crate::site::{CONFIG, Site, json};
 
 /// 2026-03-01 09:30:00 UTC, and seconds after it.
-fn at(seconds: i64) -> UtcTime {
+pub(crate) fn at(seconds: i64) -> UtcTime {
     UtcTime::from_unix_ms(1_772_357_400_000 + seconds * 1000)
 }
 
-fn session(number: u128, client: &str, operator: &str) -> Arc<SessionSubject> {
+pub(crate) fn session(number: u128, client: &str, operator: &str) -> Arc<SessionSubject> {
     Arc::new(SessionSubject {
         id: Uuid::from_u128(number),
         client: Label::new(client),
