@@ -80,7 +80,7 @@ impl Pseudonyms {
         let mapping = Mapping {
             schema_version: SCHEMA_VERSION,
             kind: KIND.to_owned(),
-            key: Zeroizing::new(BASE64_STANDARD.encode(&*self.key)),
+            key: Zeroizing::new(BASE64_STANDARD.encode(*self.key)),
             names: names.collect(),
         };
         let text = serde_json::to_string_pretty(&mapping);

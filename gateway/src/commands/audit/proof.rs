@@ -28,7 +28,7 @@ pub(super) async fn proof_status(database: &Database) -> Result<ProofStatus, Cli
         }
     }
     status.lines.push(
-        "The signatures of the checkpoints, and copies of them kept elsewhere, are checked by `vmsgate audit verify`."
+        "The signatures of the checkpoints, and copies of them kept elsewhere, are for vmsgate audit verify to check."
             .to_owned(),
     );
     Ok(status)

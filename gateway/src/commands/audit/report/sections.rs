@@ -104,16 +104,14 @@ pub(super) fn acts(html: &mut Html, report: &Report) {
     html.table(&["Time", "Who", "Act", "Object", "Before", "After"]);
     for act in &report.acts {
         html.raw("<tr><td class=\"t\">").text(records::time(act.time)).raw("</td>");
-        html.cell(&act.actor).cell(&act.act).cell(&act.object);
+        html.cell(&act.actor).raw("<td class=\"t\">").name(&act.act).raw("</td>").cell(&act.object);
         state(html, act.before.as_ref(), act.after.as_ref());
         state(html, act.after.as_ref(), act.before.as_ref());
         html.raw("</tr>\n");
     }
     html.end_table();
     if report.older_acts > 0 {
-        html.raw("<p>")
-            .text(report.older_acts)
-            .raw(" earlier acts are left out: `vmsgate audit export` has them.</p>\n");
+        html.raw("<p>").text(report.older_acts).raw(" earlier acts are left out; an export has them.</p>\n");
     }
 }
 

@@ -1,4 +1,6 @@
 //! Sessions as bars on a time line: one row for each client.
+//!
+//! Colours are in the style sheet; those in attributes are for programs that do not apply it to drawings.
 
 use std::cmp::Reverse;
 
@@ -52,10 +54,12 @@ pub(super) fn draw(html: &mut Html, report: &Report) {
     clients.sort_by_key(|(client, presence)| (&presence.operator, *client));
 
     let bottom = TOP + ROW * clients.len() as f64;
-    html.raw("<svg role=\"img\" aria-label=\"Sessions of each client over time\" viewBox=\"0 0 ");
+    html.raw(
+        "<svg font-size=\"11\" role=\"img\" aria-label=\"Sessions of each client over time\" viewBox=\"0 0 ",
+    );
     html.coordinate(WIDTH).raw(" ").coordinate(bottom + 4.0).raw("\">\n");
     for (row, _) in clients.iter().enumerate().step_by(2) {
-        html.raw("<rect class=\"lane\" x=\"0\" width=\"").coordinate(WIDTH);
+        html.raw("<rect class=\"lane\" fill=\"#f5f7fa\" x=\"0\" width=\"").coordinate(WIDTH);
         html.raw("\" y=\"").coordinate(TOP + ROW * row as f64);
         html.raw("\" height=\"").coordinate(ROW).raw("\"/>\n");
     }
@@ -73,7 +77,10 @@ pub(super) fn draw(html: &mut Html, report: &Report) {
 fn axis(html: &mut Html, scale: &Scale, bottom: f64) {
     for mark_ms in scale.marks() {
         let x = scale.x(mark_ms);
-        html.raw("<line class=\"grid\" y1=\"").coordinate(TOP - 4.0).raw("\" y2=\"").coordinate(bottom);
+        html.raw("<line class=\"grid\" stroke=\"#d9dee6\" y1=\"")
+            .coordinate(TOP - 4.0)
+            .raw("\" y2=\"")
+            .coordinate(bottom);
         html.raw("\" x1=\"").coordinate(x).raw("\" x2=\"").coordinate(x).raw("\"/>");
         html.raw("<text y=\"12\" x=\"").coordinate(x + 3.0).raw("\">").text(scale.mark(mark_ms));
         html.raw("</text>\n");
@@ -87,7 +94,7 @@ fn draw_client(html: &mut Html, scale: &Scale, y: f64, client: &Label, presence:
     for bar in scale.bars(&presence.spans) {
         let from = scale.x(bar.from.unix_ms());
         let width = (scale.x(bar.until.unix_ms()) - from).max(1.5);
-        html.raw("<rect class=\"down\" rx=\"1.5\" x=\"")
+        html.raw("<rect class=\"down\" fill=\"#2a6db4\" rx=\"1.5\" x=\"")
             .coordinate(from)
             .raw("\" width=\"")
             .coordinate(width);

@@ -26,11 +26,15 @@ pub(super) fn draw(html: &mut Html, traffic: &TrafficOverTime) {
     }
     let top = round_up(most);
     legend(html, traffic);
-    html.raw("<svg role=\"img\" aria-label=\"Bytes over time\" viewBox=\"0 0 ").coordinate(WIDTH);
+    html.raw("<svg font-size=\"11\" role=\"img\" aria-label=\"Bytes over time\" viewBox=\"0 0 ")
+        .coordinate(WIDTH);
     html.raw(" ").coordinate(TOP + HEIGHT + LABELS).raw("\">\n");
     for quarter in 0..=4_u64 {
         let y = TOP + HEIGHT * (1.0 - quarter as f64 / 4.0);
-        html.raw("<line class=\"grid\" x1=\"").coordinate(LEFT).raw("\" x2=\"").coordinate(WIDTH);
+        html.raw("<line class=\"grid\" stroke=\"#d9dee6\" x1=\"")
+            .coordinate(LEFT)
+            .raw("\" x2=\"")
+            .coordinate(WIDTH);
         html.raw("\" y1=\"").coordinate(y).raw("\" y2=\"").coordinate(y).raw("\"/>");
         html.raw("<text text-anchor=\"end\" x=\"").coordinate(LEFT - 6.0);
         html.raw("\" y=\"").coordinate(y + 4.0).raw("\">");
@@ -42,8 +46,8 @@ pub(super) fn draw(html: &mut Html, traffic: &TrafficOverTime) {
     for (index, (day, bytes)) in steps.iter().enumerate() {
         let middle = LEFT + slot * (index as f64 + 0.5);
         let day = records::time(*day).chars().take(10).collect::<String>();
-        draw_bar(html, "down", (middle - bar, bar), bytes.to_client, top, &day);
-        draw_bar(html, "up", (middle, bar), bytes.from_client, top, &day);
+        draw_bar(html, "class=\"down\" fill=\"#2a6db4\"", (middle - bar, bar), bytes.to_client, top, &day);
+        draw_bar(html, "class=\"up\" fill=\"#b4632a\"", (middle, bar), bytes.from_client, top, &day);
         if index % every == 0 {
             html.raw("<text text-anchor=\"middle\" y=\"").coordinate(TOP + HEIGHT + 16.0);
             html.raw("\" x=\"").coordinate(middle).raw("\">").text(&day).raw("</text>\n");
@@ -61,9 +65,9 @@ fn legend(html: &mut Html, traffic: &TrafficOverTime) {
     html.raw(" (UTC). A flow's bytes are taken as spread evenly over its duration.</p>\n");
 }
 
-fn draw_bar(html: &mut Html, class: &'static str, (x, width): (f64, f64), bytes: u64, top: u64, day: &str) {
+fn draw_bar(html: &mut Html, look: &'static str, (x, width): (f64, f64), bytes: u64, top: u64, day: &str) {
     let height = HEIGHT * (bytes as f64 / top as f64);
-    html.raw("<rect class=\"").raw(class).raw("\" x=\"").coordinate(x).raw("\" width=\"").coordinate(width);
+    html.raw("<rect ").raw(look).raw(" x=\"").coordinate(x).raw("\" width=\"").coordinate(width);
     html.raw("\" y=\"").coordinate(TOP + HEIGHT - height).raw("\" height=\"").coordinate(height);
     html.raw("\"><title>").text(day).raw(": ").text(human::bytes(bytes)).raw("</title></rect>\n");
 }
