@@ -124,13 +124,29 @@ impl<'a> Export<'a> {
         Ok(exported)
     }
 
+    /// The columns beside the texts pass over most of what is not selected, unread; whether a record is selected is
+    /// then said by its text.
     async fn page(&self, chain: &Chain, after: u64, last: u64) -> Result<Vec<(u64, String)>, StoreError> {
+        let Selection { since, until, client, operator, server, subject } = self.selection;
+        let text = |name: &Option<Label>| name.as_ref().map_or("", Label::as_str).to_owned();
         let rows = sqlx::query(
-            "SELECT seq, body FROM audit_record WHERE chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4",
+            "SELECT seq, body FROM audit_record WHERE chain = $1 AND seq > $2 AND seq <= $3
+                AND time_ms >= $4 AND time_ms < $5
+                AND ($6 = '' OR client = $6 OR kind LIKE 'admin.%')
+                AND ($7 = '' OR operator = $7)
+                AND ($8 = '' OR server = $8)
+                AND ($9 = '' OR operator = $9 OR kind LIKE 'admin.%' OR kind = 'handshake.rejected')
+             ORDER BY seq LIMIT $10",
         )
         .bind(chain.as_str())
         .bind(to_i64(after))
         .bind(to_i64(last))
+        .bind(since.map_or(i64::MIN, UtcTime::unix_ms))
+        .bind(until.map_or(i64::MAX, UtcTime::unix_ms))
+        .bind(text(client))
+        .bind(text(operator))
+        .bind(text(server))
+        .bind(text(subject))
         .bind(PAGE)
         .fetch_all(self.db.pool())
         .await

@@ -175,7 +175,11 @@ impl Select {
     pub(super) async fn plan(mut self, db: &Database) -> Vec<String> {
         self.sql.insert_str(0, "EXPLAIN QUERY PLAN ");
         let mut steps = Vec::new();
-        self.fetch(db, |row| Ok(steps.push(row.try_get("detail")?))).await.unwrap();
+        let take = |row: AnyRow| {
+            steps.push(row.try_get("detail")?);
+            Ok(())
+        };
+        self.fetch(db, take).await.unwrap();
         steps
     }
 }
