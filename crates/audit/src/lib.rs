@@ -8,7 +8,8 @@
 //!    its [`Chain`], writes its canonical text (see [`canonical`]), links it to its predecessor (see [`chain`]) and
 //!    commits the group with one fsync.
 //! 4. Every minute and at the stop it signs what it has written: see [`checkpoint`].
-//! 5. [`query`] answers `sessions`, `flows` and `denials` from the same database while the gateway writes.
+//! 5. [`query`] answers `sessions`, `flows`, `denials` and `who` from the same database while the gateway writes;
+//!    [`export`] passes whole records on, with [`pseudonym`] in place of names if wanted; [`report`] adds them up.
 //!
 //! Administrative acts skip the queue: [`append`] writes them inside the transaction of the change that they describe,
 //! so that neither exists without the other.
@@ -17,7 +18,7 @@
 //!
 //! Pure, without sockets, files, threads or clocks: [`time`], [`text`], [`ports`], [`subject`], [`event`], [`record`],
 //! [`canonical`], [`chain`], [`signing`], [`checkpoint`], [`tombstone`]. SQL is found in [`db`], `store`, `index`,
-//! `recovery`, `signing_key`, `outbox`, [`query`], [`verify`] and [`prune`] alone.
+//! `recovery`, `signing_key`, `outbox`, [`query`], [`export`], [`verify`] and [`prune`] alone.
 //!
 //! # When the store fails
 //!

@@ -6,6 +6,7 @@ mod audit;
 mod check;
 mod explain;
 mod export;
+mod questions;
 mod records;
 mod report;
 mod site;

@@ -11,6 +11,7 @@
 //! several flows that had it within the tolerance, those that had it at the very time come first.
 
 mod presence;
+mod statements;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -85,7 +86,7 @@ pub enum SeenAs {
 pub async fn who(db: &Database, sighting: &Sighting) -> Result<Listing<Candidate>, StoreError> {
     let mut search = Search { sighting, candidates: Vec::new(), unreadable: 0 };
     if let Some(port) = sighting.port {
-        let flows = search.flows(db, select_port(sighting, port)).await?;
+        let flows = search.flows(db, statements::by_port(sighting, port)).await?;
         search.take_flows(flows, SeenAs::LanSource, |flow| flow.lan_source.and_then(|source| source.port));
     }
     let (present, unreadable) = presence::of(db, sighting).await?;
@@ -94,7 +95,7 @@ pub async fn who(db: &Database, sighting: &Sighting) -> Result<Listing<Candidate
         search.take_session(db, presence).await?;
     }
     if search.candidates.iter().all(|candidate| candidate.certainty == Certainty::AddressOnly) {
-        let flows = search.flows(db, select_address(sighting)).await?;
+        let flows = search.flows(db, statements::by_address(sighting)).await?;
         search.take_flows(flows, SeenAs::LanSource, |flow| flow.lan_source.and_then(|source| source.port));
     }
     Ok(search.finish())
@@ -111,7 +112,7 @@ impl Search<'_> {
     async fn take_session(&mut self, db: &Database, presence: Presence) -> Result<(), StoreError> {
         let Presence { session, gateway, seen_as, opened, ended } = presence;
         if seen_as == SeenAs::TunnelAddress {
-            let flows = self.flows(db, select_session(self.sighting, session.id)).await?;
+            let flows = self.flows(db, statements::of_session(self.sighting, session.id)).await?;
             let at_address = |flow: &FlowRow| flow.tunnel_source.address == self.sighting.address;
             let flows: Vec<_> = flows.into_iter().filter(at_address).collect();
             if !flows.is_empty() {
@@ -211,39 +212,12 @@ impl Sighting {
     }
 }
 
-pub(super) fn select_port(sighting: &Sighting, port: u16) -> Select {
-    flows::columns()
-        .and_address("i.lan_address = ?", sighting.address)
-        .and_number("i.lan_port = ?", i64::from(port))
-        .and_number("i.ended_ms >= ?", sighting.earliest_ms())
-        .and_number("i.opened_ms <= ?", sighting.latest_ms())
-        .order_by("i.ended_ms")
-}
-
-/// By way of the sessions of that time: an address that all clients share is no way to find anything.
-pub(super) fn select_address(sighting: &Sighting) -> Select {
-    flows::columns_by_session()
-        .and_number("s.ended_ms >= ?", sighting.earliest_ms())
-        .and_number("s.opened_ms <= ?", sighting.latest_ms())
-        .and_number("i.ended_ms >= ?", sighting.earliest_ms())
-        .and_number("i.opened_ms <= ?", sighting.latest_ms())
-        .and_address("i.lan_address = ?", sighting.address)
-}
-
-pub(super) fn select_session(sighting: &Sighting, session: Uuid) -> Select {
-    flows::columns()
-        .and_session("i.session = ?", Some(session))
-        .and_number("i.ended_ms >= ?", sighting.earliest_ms())
-        .and_number("i.opened_ms <= ?", sighting.latest_ms())
-        .order_by("i.flow")
-}
-
 #[cfg(test)]
 pub(super) fn all_selects(sighting: &Sighting) -> Vec<Select> {
     vec![
-        select_port(sighting, 1),
-        select_address(sighting),
-        select_session(sighting, Uuid::nil()),
+        statements::by_port(sighting, 1),
+        statements::by_address(sighting),
+        statements::of_session(sighting, Uuid::nil()),
         presence::select(sighting),
     ]
 }
