@@ -100,15 +100,6 @@ pub enum Command {
     ]))]
     Denials(RecordArgs),
 
-    /// Prove the audit log, keep what proves it elsewhere, and delete what is old enough
-    #[command(after_long_help = after_help(&[
-        "vmsgate audit verify",
-        "vmsgate audit checkpoint > checkpoints.txt",
-    ]))]
-    Audit {
-        #[command(subcommand)]
-        command: AuditCommand,
-    },
     /// Say who was behind an address that another system's log shows
     ///
     /// The recording server's log has the gateway's address and port, or with egress `tun` the client's tunnel
@@ -120,8 +111,10 @@ pub enum Command {
     ]))]
     Who(WhoArgs),
 
-    /// Export the audit log and report on it
+    /// The audit log as a whole: prove it, keep what proves it elsewhere, hand it out, delete what is old enough
     #[command(subcommand, after_long_help = after_help(&[
+        "vmsgate audit verify",
+        "vmsgate audit checkpoint > checkpoints.txt",
         "vmsgate audit export --since 7d --out week.jsonl",
     ]))]
     Audit(AuditCommand),

@@ -51,7 +51,6 @@ fn execute(context: Context, command: &Command) -> Result<Exit, CliError> {
         Command::Status => block_on(commands::status::execute(&context)),
         Command::Sessions(args) => block_on(commands::sessions::execute(&context, args)),
         Command::Flows(args) => block_on(commands::flows::execute(&context, args)),
-        Command::Audit { command } => block_on(commands::audit::execute(&context, command)),
         Command::Denials(args) => block_on(commands::denials::execute(&context, args)),
         Command::Audit(command) => block_on(commands::audit::execute(&context, command)),
         Command::Who(args) => block_on(commands::who::execute(&context, args)),

@@ -34,8 +34,8 @@ use self::file_watch::FileWatch;
 use self::network::Network;
 use crate::admin::{ControlSocket, serve_probes, status::StatusRequests, status::status_channel};
 use crate::health::{ConditionCode, Health};
-use crate::worker::{Recording, WorkerError, Workers, WorkersSetup, policy_label, unix_now};
 use crate::ship::{self, Shipping};
+use crate::worker::{Recording, WorkerError, Workers, WorkersSetup, policy_label, unix_now};
 
 /// A registry change is in force within 2 s; one poll is one small query.
 const REGISTRY_POLL: Duration = Duration::from_millis(500);

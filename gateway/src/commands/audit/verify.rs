@@ -77,33 +77,40 @@ fn bar() -> ProgressBar {
 
 fn print(context: &Context, report: &Report, took: Duration) -> Result<(), CliError> {
     let printer = &context.printer;
-    for chain in &report.chains {
-        printer.line(summary(chain))?;
-        if let Some(fault) = &chain.fault {
-            let time = fault.time.map(|time| format!(" (after {})", records::time(time))).unwrap_or_default();
-            printer.line(format_args!("  NOT PROVEN at record {}{time}: {}", fault.seq, fault.what))?;
-            printer.line(format_args!("  {}", still_proven(chain)))?;
-        } else if let Some(remark) = unsigned(chain) {
-            printer.line(format_args!("  {remark}"))?;
-        }
-    }
-    for anchor in &report.anchors {
-        printer.line(anchor_line(anchor))?;
-    }
-    for fault in &report.faults {
-        printer.line(format_args!("NOT PROVEN: {fault}"))?;
-    }
-    match &report.index {
-        IndexState::Agrees => {}
-        IndexState::Disagrees { table, what } => printer.line(format_args!(
-            "NOT PROVEN: the listings do not say what the records say: {what} (table `{table}`). The records hold: do not \
-             rely on `sessions` and `flows` of this database"
-        ))?,
-        IndexState::NotChecked => printer.line("the listings were not compared, because records do not hold")?,
+    for line in findings(report) {
+        printer.line(line)?;
     }
     let total: u64 = report.chains.iter().map(|chain| chain.records).sum();
     printer.note(format_args!("{} checked in {}", counted(total, "record"), human::duration(took)))?;
     conclude(context, report)
+}
+
+/// Every chain, anchor and fault, in lines for people.
+pub(super) fn findings(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for chain in &report.chains {
+        lines.push(summary(chain));
+        if let Some(fault) = &chain.fault {
+            let time = fault.time.map(|time| format!(" (after {})", records::time(time))).unwrap_or_default();
+            lines.push(format!("  NOT PROVEN at record {}{time}: {}", fault.seq, fault.what));
+            lines.push(format!("  {}", still_proven(chain)));
+        } else if let Some(remark) = unsigned(chain) {
+            lines.push(format!("  {remark}"));
+        }
+    }
+    lines.extend(report.anchors.iter().map(anchor_line));
+    lines.extend(report.faults.iter().map(|fault| format!("NOT PROVEN: {fault}")));
+    match &report.index {
+        IndexState::Agrees => {}
+        IndexState::Disagrees { table, what } => lines.push(format!(
+            "NOT PROVEN: the listings do not say what the records say: {what} (table `{table}`). The records hold: do not \
+             rely on `sessions` and `flows` of this database"
+        )),
+        IndexState::NotChecked => {
+            lines.push("the listings were not compared, because records do not hold".to_owned());
+        }
+    }
+    lines
 }
 
 fn summary(chain: &ChainReport) -> String {
