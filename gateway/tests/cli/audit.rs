@@ -199,7 +199,7 @@ async fn the_untouched_a_pruned_and_a_crashed_log_are_proven() {
     let outcome = log.verify(&database, &["--anchor", anchor]);
     assert!(outcome.starts_with("exit 0\n"), "{outcome}");
     assert!(
-        outcome.contains("gateway/gw-1: 19 records, ") && outcome.contains("the log has it"),
+        outcome.contains("gateway/gw-1: 17 records, ") && outcome.contains("the log has it"),
         "{outcome}"
     );
     let key = log.key.verifying_key().to_string();
@@ -270,8 +270,8 @@ async fn every_edit_with_the_sqlite3_shell_is_found_and_its_place_is_named() {
             "records 3 to 12 are missing",
         ),
         (
-            format!("INSERT INTO audit_record SELECT chain, 20, {columns} WHERE {chain} AND seq = 2"),
-            "record 20",
+            format!("INSERT INTO audit_record SELECT chain, 18, {columns} WHERE {chain} AND seq = 2"),
+            "record 18",
         ),
         (
             format!(
@@ -283,7 +283,7 @@ async fn every_edit_with_the_sqlite3_shell_is_found_and_its_place_is_named() {
         (format!("DELETE FROM audit_record WHERE {chain} AND seq > 14"), "record 14"),
         (format!("DELETE FROM audit_record WHERE {chain}"), "the tail was cut"),
         (format!("DELETE FROM audit_chain WHERE {chain}"), "`audit_chain` says nothing"),
-        (format!("UPDATE audit_chain SET seq = 18 WHERE {chain}"), "record 18"),
+        (format!("UPDATE audit_chain SET seq = 16 WHERE {chain}"), "record 16"),
         ("UPDATE audit_key SET public_key = 'x' || substr(public_key, 2)".into(), "NOT PROVEN"),
         (
             "UPDATE audit_session SET ended_ms = 5 WHERE client = 'laptop-2'".into(),
@@ -344,9 +344,9 @@ async fn the_answers_are_there_for_programs_too() {
     let verified = json(&log.site.vmsgate(&["--json", "audit", "verify"]));
     assert_eq!((&verified["schema_version"], &verified["proven"]), (&1.into(), &true.into()));
     assert_eq!(verified["key_source"], "database");
-    assert_eq!(verified["chains"][1]["records"], 19);
+    assert_eq!(verified["chains"][1]["records"], 17);
     let kept = json(&log.site.vmsgate(&["--json", "audit", "checkpoint"]));
-    assert_eq!(kept["checkpoints"][1]["seq"], 19);
+    assert_eq!(kept["checkpoints"][1]["seq"], 17);
     let would = json(&log.site.vmsgate(&["--json", "audit", "prune", "--before", "2026-03-03", "--dry-run"]));
     assert_eq!(would["counts"]["flow.denied"], 2);
 }
