@@ -34,7 +34,7 @@ pub(super) async fn note<Filters: Serialize>(
     command: &str,
     reading: &Reading<Filters>,
 ) -> Result<(), CliError> {
-    let Err(error) = write(database, act, command, reading).await else { return Ok(()) };
+    let Err(error) = write(database, &context.actor(), act, command, reading).await else { return Ok(()) };
     let error = CliError::unexpected(error);
     let causes: Vec<String> = error.chain().collect();
     context.printer.warning(format_args!("this reading is not on record: {}", causes.join(": ")))?;
@@ -43,6 +43,7 @@ pub(super) async fn note<Filters: Serialize>(
 
 async fn write<Filters: Serialize>(
     database: &Database,
+    actor: &Actor,
     act: Act,
     command: &str,
     reading: &Reading<Filters>,
@@ -53,7 +54,7 @@ async fn write<Filters: Serialize>(
             Act::Export => "audit.export",
             Act::Report => "audit.report",
         }),
-        actor: Actor::current().label(),
+        actor: actor.label(),
         object: Label::new(command),
         before: None,
         // A few labels and numbers: never too large, and no fraction among them.

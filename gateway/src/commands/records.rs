@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 use vmsgate_audit::{
-    Create, Database, Destination, Label, Protocol, StoreError, Traffic, UtcTime,
+    Create, Database, DbError, Destination, Label, Protocol, StoreError, Traffic, UtcTime,
     query::{Filter, Listing},
 };
 use vmsgate_cli::{CliError, Csv, Exit, OrFail, Table, human, time::TimeArg};
@@ -102,9 +102,14 @@ pub(super) async fn list<Row: Serialize>(
     print(context, &args.format, &listing, shape)
 }
 
+/// Opens the database so that the reading can be put on record, or else, as an auditor's copy, for reading alone.
 pub(super) async fn open(context: &Context) -> Result<Database, CliError> {
     let path = context.data_dir()?.database();
-    Database::open(&path, Create::No).await.map_err(|error| {
+    let opened = match Database::open(&path, Create::No).await {
+        Err(DbError::ReadOnly { .. } | DbError::CannotOpen { .. }) => Database::open_read_only(&path).await,
+        opened => opened,
+    };
+    opened.map_err(|error| {
         let hint = error.hint();
         CliError::user(error).hint(hint)
     })

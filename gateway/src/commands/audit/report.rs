@@ -16,7 +16,6 @@ use vmsgate_audit::{
     report::{Report, Scope},
 };
 use vmsgate_cli::{CliError, Exit, OrFail, time::TimeArg};
-use vmsgate_keys::Actor;
 
 use self::page::Made;
 use super::{file::NewFile, proof};
@@ -87,7 +86,7 @@ pub async fn execute(context: &Context, args: &ReportArgs) -> Result<Exit, CliEr
     on_record::note(context, &database, Act::Report, "audit report", &reading).await?;
     database.close().await;
 
-    let made = Made { at: UtcTime::from(now), by: Actor::current().label() };
+    let made = Made { at: UtcTime::from(now), by: context.actor().label() };
     file.write_all(page::page(&report, &proof, &made).as_bytes())?;
     file.keep()?;
     context.printer.note(format_args!("{} written", args.out.display()))?;
