@@ -179,7 +179,8 @@ async fn put_flow(
          ON CONFLICT (session, flow) DO UPDATE SET last_seq = excluded.last_seq, opened_ms = excluded.opened_ms,
             ended_ms = excluded.ended_ms, last_seen_ms = excluded.last_seen_ms, from_client_bytes = excluded.from_client_bytes,
             from_client_packets = excluded.from_client_packets, to_client_bytes = excluded.to_client_bytes,
-            to_client_packets = excluded.to_client_packets",
+            to_client_packets = excluded.to_client_packets, lan_address = excluded.lan_address,
+            lan_port = excluded.lan_port",
     )
     .bind(session.id.to_string())
     .bind(to_i64(flow.id))

@@ -257,8 +257,10 @@ async fn the_listings_are_compared_with_the_records() {
         "DELETE FROM audit_flow WHERE flow = 2",
         "DELETE FROM audit_flow WHERE client = 'laptop-2'",
         "INSERT INTO audit_flow SELECT session, 77, chain, last_seq, client, operator, server, opened_ms, ended_ms,
-            last_seen_ms, from_client_bytes, from_client_packets, to_client_bytes, to_client_packets
+            last_seen_ms, from_client_bytes, from_client_packets, to_client_bytes, to_client_packets, lan_address, lan_port
          FROM audit_flow WHERE flow = 2",
+        "UPDATE audit_flow SET lan_address = NULL WHERE flow = 2",
+        "UPDATE audit_flow SET lan_port = 7 WHERE flow = 2",
         "UPDATE audit_session SET client = 'x' WHERE client = 'laptop-2'",
         "UPDATE audit_session SET to_client_packets = 9 WHERE client = 'laptop-1'",
         "DELETE FROM audit_session WHERE client = 'laptop-1'",

@@ -112,6 +112,8 @@ pub(super) struct IndexRow<'a> {
     pub(super) operator: Cow<'a, str>,
     /// Empty in `audit_session`.
     pub(super) server: Cow<'a, str>,
+    /// The gateway's side of a flow: address and port with a blank between, each empty if there is none.
+    pub(super) lan_source: Cow<'a, str>,
     pub(super) opened_ms: i64,
     /// [`OPEN`], or when it ended.
     pub(super) ended_ms: i64,
@@ -137,7 +139,7 @@ impl Tally {
     pub(super) fn add(&mut self, row: &IndexRow<'_>, buffer: &mut Vec<u8>) {
         buffer.clear();
         buffer.extend_from_slice(&self.secret);
-        for text in [&row.session, row.chain, &row.client, &row.operator, &row.server] {
+        for text in [&row.session, row.chain, &row.client, &row.operator, &row.server, &row.lan_source] {
             buffer.extend_from_slice(&text.len().to_le_bytes());
             buffer.extend_from_slice(text.as_bytes());
         }
@@ -172,6 +174,7 @@ struct OpenRow {
     client: String,
     operator: String,
     server: String,
+    lan_source: String,
     opened_ms: i64,
 }
 
@@ -215,6 +218,7 @@ impl Follower {
                     client: text(&columns.client),
                     operator: text(&columns.operator),
                     server: text(&columns.server),
+                    lan_source: lan_source(flow, members),
                     opened_ms: time_ms,
                 };
                 self.open.insert((id, flow), open);
@@ -240,6 +244,7 @@ impl Follower {
                 client: open.client.as_str().into(),
                 operator: open.operator.as_str().into(),
                 server: open.server.as_str().into(),
+                lan_source: open.lan_source.as_str().into(),
                 opened_ms: open.opened_ms,
                 ended_ms: OPEN,
                 last_seen_ms: 0,
@@ -250,6 +255,16 @@ impl Follower {
         }
         (self.sessions, self.flows)
     }
+}
+
+/// As in [`IndexRow::lan_source`].
+pub(super) fn lan_source(flow: Option<i64>, members: &Members<'_>) -> String {
+    if flow.is_none() {
+        return String::new();
+    }
+    let address = members.text(Member::LanAddress).unwrap_or_default();
+    let port = members.number(Member::LanPort).map(|port| port.to_string()).unwrap_or_default();
+    format!("{address} {port}")
 }
 
 /// What the index has to say of something closed.
@@ -271,6 +286,7 @@ pub(super) fn closed_row<'a>(
         client: text(&columns.client),
         operator: text(&columns.operator),
         server: text(&columns.server),
+        lan_source: lan_source(flow, members).into(),
         opened_ms,
         ended_ms,
         last_seen_ms: ended_ms,

@@ -20,6 +20,8 @@ pub(super) enum Member {
     FlowId,
     FlowServer,
     FlowAddress,
+    LanAddress,
+    LanPort,
     Server,
     Address,
     FromClientBytes,
@@ -28,7 +30,7 @@ pub(super) enum Member {
     ToClientPackets,
 }
 
-const MEMBERS: usize = 20;
+const MEMBERS: usize = 22;
 
 /// An object whose members are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,7 @@ pub(super) enum Place {
     Flow,
     Destination,
     FlowDestination,
+    LanSource,
     Traffic,
     FromClient,
     ToClient,
@@ -62,6 +65,8 @@ impl Place {
             (Self::Flow, b"id") => Member::FlowId,
             (Self::FlowDestination, b"server") => Member::FlowServer,
             (Self::FlowDestination, b"address") => Member::FlowAddress,
+            (Self::LanSource, b"address") => Member::LanAddress,
+            (Self::LanSource, b"port") => Member::LanPort,
             (Self::Destination, b"server") => Member::Server,
             (Self::Destination, b"address") => Member::Address,
             (Self::FromClient, b"bytes") => Member::FromClientBytes,
@@ -80,6 +85,7 @@ impl Place {
             (Self::Record, b"destination") => Self::Destination,
             (Self::Record, b"traffic") => Self::Traffic,
             (Self::Flow, b"destination") => Self::FlowDestination,
+            (Self::Flow, b"lan_source") => Self::LanSource,
             (Self::Traffic, b"from_client") => Self::FromClient,
             (Self::Traffic, b"to_client") => Self::ToClient,
             _ => Self::Elsewhere,

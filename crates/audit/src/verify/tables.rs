@@ -3,7 +3,7 @@
 use sqlx::{AnyConnection, Row as _};
 
 use super::{
-    lookup::{Columns, IndexRow, Role, Tally, closed_row},
+    lookup::{Columns, IndexRow, Role, Tally, closed_row, lan_source},
     members::Member,
     report::IndexState,
     rows::{self, BadRow, Reader},
@@ -29,7 +29,7 @@ const SESSIONS: Table = Table {
             THEN '!' ELSE last_seq || ' ' || opened_ms || ' ' || ended_ms || ' ' || last_seen_ms
                 || ' ' || from_client_bytes || ' ' || from_client_packets || ' ' || to_client_bytes
                 || ' ' || to_client_packets || ' ' || octet_length(session) || ' ' || octet_length(chain)
-                || ' ' || octet_length(client) || ' ' || octet_length(operator) || ' - '
+                || ' ' || octet_length(client) || ' ' || octet_length(operator) || ' - - '
                 || session || chain || client || operator END AS x
         FROM audit_session WHERE rowid > $1 ORDER BY rowid LIMIT 512)",
     unknown: "SELECT r.chain, r.seq FROM audit_record r LEFT JOIN audit_session i
@@ -44,12 +44,14 @@ const FLOWS: Table = Table {
         SELECT rowid AS k, CASE WHEN flow >= '' OR last_seq >= '' OR opened_ms >= '' OR ended_ms >= ''
                 OR last_seen_ms >= '' OR from_client_bytes >= '' OR from_client_packets >= '' OR to_client_bytes >= ''
                 OR to_client_packets >= '' OR session >= x'' OR chain >= x'' OR client >= x'' OR operator >= x''
-                OR server >= x''
+                OR server >= x'' OR lan_address >= x'' OR lan_port >= ''
             THEN '!' ELSE flow || ' ' || last_seq || ' ' || opened_ms || ' ' || ended_ms || ' ' || last_seen_ms
                 || ' ' || from_client_bytes || ' ' || from_client_packets || ' ' || to_client_bytes
                 || ' ' || to_client_packets || ' ' || octet_length(session) || ' ' || octet_length(chain)
-                || ' ' || octet_length(client) || ' ' || octet_length(operator) || ' ' || octet_length(server) || ' '
-                || session || chain || client || operator || server END AS x
+                || ' ' || octet_length(client) || ' ' || octet_length(operator) || ' ' || octet_length(server)
+                || ' ' || octet_length(ifnull(lan_address, '') || ' ' || ifnull(lan_port, '')) || ' '
+                || session || chain || client || operator || server
+                || ifnull(lan_address, '') || ' ' || ifnull(lan_port, '') END AS x
         FROM audit_flow WHERE rowid > $1 ORDER BY rowid LIMIT 512)",
     unknown: "SELECT r.chain, r.seq FROM audit_record r LEFT JOIN audit_flow i
             ON i.session = r.session AND i.chain = r.chain AND i.last_seq = r.seq
@@ -102,7 +104,7 @@ fn read<'a>(table: &Table, reader: &mut Reader<'a>) -> Result<IndexRow<'a>, BadR
     let (last_seq, opened_ms) = (reader.number()?, reader.number()?);
     let (ended_ms, last_seen_ms) = (reader.number()?, reader.number()?);
     let counters = [reader.number()?, reader.number()?, reader.number()?, reader.number()?];
-    let [session, chain, client, operator, server] = reader.texts()?;
+    let [session, chain, client, operator, server, lan_source] = reader.texts()?;
     Ok(IndexRow {
         session: session.unwrap_or_default().into(),
         flow,
@@ -111,6 +113,7 @@ fn read<'a>(table: &Table, reader: &mut Reader<'a>) -> Result<IndexRow<'a>, BadR
         client: client.unwrap_or_default().into(),
         operator: operator.unwrap_or_default().into(),
         server: server.unwrap_or_default().into(),
+        lan_source: lan_source.unwrap_or_default().into(),
         opened_ms,
         ended_ms,
         last_seen_ms,
@@ -168,6 +171,7 @@ fn disagreement(row: &IndexRow<'_>, body: Option<&str>) -> Option<&'static str> 
             client: text(&columns.client).into(),
             operator: text(&columns.operator).into(),
             server: text(&columns.server).into(),
+            lan_source: lan_source(flow, &members).into(),
             ..row.clone()
         };
         match role {
@@ -191,6 +195,7 @@ fn disagreement(row: &IndexRow<'_>, body: Option<&str>) -> Option<&'static str> 
         ("client", row.client != due.client),
         ("operator", row.operator != due.operator),
         ("server", row.server != due.server),
+        ("lan_address", row.lan_source != due.lan_source),
         ("opened_ms", row.opened_ms != due.opened_ms),
         ("ended_ms", row.ended_ms != due.ended_ms),
         ("last_seen_ms", row.last_seen_ms != due.last_seen_ms),

@@ -158,7 +158,10 @@ fn choice_that_does_not_exist() {
         "\negress = \"nat\"\non-denied = \"ignore\"\n\n",
         &[
             ("error gateway.toml:6: unknown egress `nat`", "write `egress = \"proxy\"` or `\"tun\"`"),
-            ("error gateway.toml:7: unknown value `ignore` of `on-denied`", "write `reject` or `drop`"),
+            (
+                "error gateway.toml:7: unknown value `ignore` of `on-denied`: write `reject` or `drop`",
+                "write it like `on-denied = \"reject\"`",
+            ),
         ],
     );
 }
