@@ -99,6 +99,8 @@ async fn delete(
     let object = Label::new(if kinds.is_empty() { "audit log" } else { &kinds });
     let recorded = record(database, &pruned, (actor.label(), object), now).await;
     recorded.or_unexpected("the records are deleted, but the act could not be recorded")?;
+    // The last one to close leaves one complete file.
+    registry.close().await;
     Ok(pruned)
 }
 
