@@ -185,6 +185,12 @@ def check_tombstone(record, key):
 # The log.
 
 
+def lan_source(record):
+    """The gateway's side of a flow."""
+    source = record.get("flow", {}).get("lan_source", {})
+    return source.get("address"), source.get("port")
+
+
 class Index:
     """What the tables of sessions and flows have to say."""
 
@@ -199,7 +205,8 @@ class Index:
         uuid.UUID(record["session"]["id"])
         what = (record["session"]["id"], flow)
         if kind.endswith(".opened"):
-            self.open[what] = (record["chain"], record["seq"], *named[1:], milliseconds(record["time"]), OPEN)
+            lan = lan_source(record)
+            self.open[what] = (record["chain"], record["seq"], *named[1:], *lan, milliseconds(record["time"]), OPEN)
         elif kind == "session.roamed":
             if what in self.open:
                 chain, _, *rest = self.open[what]
@@ -212,22 +219,24 @@ class Index:
             counters = [moved[way][unit] for way in ("from_client", "to_client") for unit in ("bytes", "packets")]
             expect(what not in self.closed, f"{what} is closed twice")
             self.closed[what] = (
-                record["chain"], record["seq"], *named[1:], opened, ended, ended, *(min(c, OPEN) for c in counters)
+                record["chain"], record["seq"], *named[1:], *lan_source(record), opened, ended, ended,
+                *(min(c, OPEN) for c in counters),
             )
 
     def compare(self, database):
         counters = "from_client_bytes, from_client_packets, to_client_bytes, to_client_packets"
         found = {}
-        for table, flow, server in (("audit_session", "NULL", "NULL"), ("audit_flow", "flow", "server")):
+        of_flows = ("audit_flow", "flow", "server, lan_address, lan_port")
+        for table, flow, of_flow in (("audit_session", "NULL", "NULL, NULL, NULL"), of_flows):
             for row in database.execute(
-                f"SELECT session, {flow}, chain, last_seq, client, operator, {server}, opened_ms, ended_ms,"
+                f"SELECT session, {flow}, chain, last_seq, client, operator, {of_flow}, opened_ms, ended_ms,"
                 f" last_seen_ms, {counters} FROM {table}"
             ):
                 texts = [row[0], row[2], row[4], row[5]] + ([row[6]] if table == "audit_flow" else [])
                 expect(all(isinstance(text, str) for text in texts), f"{table}: a value of another type")
-                expect(all(isinstance(number, int) for number in row[7:]), f"{table}: a value of another type")
+                expect(all(isinstance(number, int) for number in row[9:]), f"{table}: a value of another type")
                 said = row[2:]
-                found[row[0], row[1]] = said[:7] if row[8] == OPEN else said
+                found[row[0], row[1]] = said[:9] if row[10] == OPEN else said
         due = {**self.closed, **self.open}
         for what in due.keys() | found.keys():
             expect(due.get(what) == found.get(what), f"the index says {found.get(what)} of {what}, not {due.get(what)}")

@@ -5,6 +5,7 @@
 //! of [`Workers`].
 
 mod clients;
+mod clock;
 mod configuration;
 mod file_watch;
 mod network;
@@ -30,6 +31,7 @@ use vmsgate_netsetup::Kernel;
 use x25519_dalek::StaticSecret;
 
 use self::clients::ClientSource;
+use self::clock::ClockWatch;
 use self::file_watch::FileWatch;
 use self::network::Network;
 use crate::admin::{ControlSocket, serve_probes, status::StatusRequests, status::status_channel};
@@ -187,13 +189,20 @@ impl Gateway {
     ) -> Result<(), CliError> {
         let mut registry = every(REGISTRY_POLL);
         let mut file = every(FILE_POLL);
+        let mut clock = ClockWatch::new(Instant::now(), now());
         let mut stop = std::pin::pin!(stop);
         let reason = loop {
             self.report_audit();
             tokio::select! {
                 reason = &mut stop => break reason,
                 () = self.workers.ended() => return Err(worker_error(WorkerError::Gone)),
-                _ = registry.tick() => self.apply_registry().await?,
+                _ = registry.tick() => {
+                    if let Some(stepped) = clock.look(Instant::now(), now()) {
+                        tracing::warn!("the clock was set, or the machine slept");
+                        self.audit.handle().append(stepped.under_policy(policy_label(&self.config.version)));
+                    }
+                    self.apply_registry().await?;
+                }
                 _ = file.tick() => {
                     if self.watch.as_mut().is_some_and(FileWatch::has_changed) {
                         self.reload("the file has changed").await?;

@@ -22,7 +22,7 @@ use x25519_dalek::PublicKey;
 
 use super::{policy_label, unix_now};
 
-/// How long a flow waits for its record when failures are not to stop it.
+/// How long a flow waits for its record when failures are not to stop it and there was none yet.
 const PATIENCE_TO_CONTINUE: Duration = Duration::from_secs(1);
 
 /// Where records go, and what must wait for them.
@@ -88,13 +88,13 @@ impl Evidence {
         }
         let opened = FlowOpened { session: subject(&flow.session), flow: flow_subject(flow, lan_source) };
         let record = self.record_of(at, Event::FlowOpened(opened));
-        match self.recording.durability {
-            Durability::BeforeForward => Clearance::Recorded(self.recording.audit.append_durably(record)),
-            Durability::Soon => {
-                self.recording.audit.append(record);
-                Clearance::Now
-            }
+        let Recording { audit, durability, on_failure, .. } = &self.recording;
+        let in_vain = *on_failure == OnFailure::Continue && !audit.keeps_records();
+        if *durability == Durability::Soon || in_vain {
+            audit.append(record);
+            return Clearance::Now;
         }
+        Clearance::Recorded(audit.append_durably(record))
     }
 
     /// Waits for a flow's record. False when the flow must not go on without.
