@@ -6,7 +6,9 @@ use vmsgate_cli::{
     args::{InstallationArgs, OutputArgs},
 };
 
-use crate::commands::{audit::AuditCommand, explain::ExplainArgs, records::RecordArgs, who::WhoArgs};
+use crate::commands::{
+    audit::AuditCommand, check::CheckArgs, explain::ExplainArgs, records::RecordArgs, who::WhoArgs,
+};
 
 /// VPN gateway for video management systems
 ///
@@ -45,12 +47,14 @@ pub enum Command {
     /// Check the configuration file and say what is wrong with it
     ///
     /// Reads the file as `run` would, changes nothing, and prints every finding with its line and a hint.
-    /// Exit status 1 if the file cannot be used; warnings alone are no failure.
+    /// Exit status 1 if the file cannot be used; warnings alone are no failure. With --compliance it lists the measures
+    /// of docs/compliance.md, met or not met and why; exit status 1 if one is not met.
     #[command(after_long_help = after_help(&[
         "vmsgate check",
         "vmsgate -c new.toml check --json",
+        "vmsgate check --compliance",
     ]))]
-    Check,
+    Check(CheckArgs),
 
     /// Say whether a client may reach something, and by which rule
     ///

@@ -46,7 +46,7 @@ fn execute(context: Context, command: &Command) -> Result<Exit, CliError> {
     match command {
         Command::Run => block_on(commands::run::execute(&context)),
         Command::Demo => block_on(commands::demo::execute(context)),
-        Command::Check => commands::check::execute(&context),
+        Command::Check(args) => block_on(commands::check::execute(&context, args)),
         Command::Explain(args) => block_on(commands::explain::execute(&context, args)),
         Command::Status => block_on(commands::status::execute(&context)),
         Command::Sessions(args) => block_on(commands::sessions::execute(&context, args)),

@@ -60,6 +60,11 @@ impl Registry {
         Self::within(Database::open(database, Create::No).await?).await
     }
 
+    /// Opens the registry as it is, for reading: nothing is brought up to date.
+    pub async fn open_read_only(database: &Path) -> Result<Self, RegistryError> {
+        Ok(Self { db: Database::open_read_only(database).await? })
+    }
+
     /// Uses a database that is open already, for the audit log perhaps.
     pub async fn within(db: Database) -> Result<Self, RegistryError> {
         db.migrate("registry", sqlx::migrate!()).await?;

@@ -5,9 +5,11 @@
 use std::{fs, net::SocketAddr, time::Duration};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use vmsgate_tests::{
     curl::Download,
-    process::PATIENCE,
+    process::{PATIENCE, capture},
     product::Flow,
     recording::RECORDER,
     require::can_run,
@@ -54,17 +56,33 @@ fn an_invalid_new_file_is_refused_whole_and_reported_and_the_old_one_stays_in_fo
     download.wait_for(1_000_000).unwrap();
     let good = fs::read_to_string(site.config()).unwrap();
     site.configure("\n[role.smart-client]\nallow = []\n\n[nonsense]\nkey = 1\n").unwrap();
+    let bad = fs::read_to_string(site.config()).unwrap();
     site.gateway().unwrap().signal(Signal::SIGHUP).unwrap();
     becomes(&site, "503");
     let not_ready = site.ask("/readyz").unwrap();
     assert!(not_ready.contains("configuration-in-force"), "{not_ready}");
     assert_eq!(download.finish().unwrap(), (FILE_BYTES as u64, site.web.checksum.clone()));
 
-    fs::write(site.config(), good).unwrap();
+    fs::write(site.config(), &good).unwrap();
     site.gateway().unwrap().signal(Signal::SIGHUP).unwrap();
     becomes(&site, "200");
     let printed = site.stop().unwrap();
     assert!(printed.contains("nonsense"), "the log names what is wrong: {printed}");
+    let recorded = |kind: &str| -> Value {
+        let lines = capture(&mut site.vmsgate(&["audit", "export"])).unwrap();
+        let mut records = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records.find(|record| record["kind"] == kind).unwrap_or_else(|| panic!("no {kind} in {lines}"))
+    };
+    assert_eq!(recorded("gateway.started")["config_hash"], sha256(&good));
+    let refused = recorded("gateway.config-refused");
+    assert_eq!(refused["config_hash"], sha256(&bad));
+    assert!(refused["error"].as_str().unwrap().contains("nonsense"), "{refused}");
+    assert_eq!(recorded("gateway.config")["config_hash"], sha256(&good));
+}
+
+/// As `sha256sum` prints it.
+fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn becomes(site: &Site, status: &str) {

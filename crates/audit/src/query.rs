@@ -9,6 +9,7 @@
 //!
 //! A filter by reason is the one that reads the records it passes over: no index holds reasons. Give it a time range.
 
+mod acts;
 mod denials;
 mod flows;
 mod select;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 use crate::{text::Label, time::UtcTime};
 
+pub use acts::last_act;
 pub(crate) use denials::each_denial;
 pub use denials::{DenialRow, denials};
 pub(crate) use flows::each_flow;

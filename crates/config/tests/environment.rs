@@ -81,3 +81,19 @@ fn a_misspelt_variable_is_a_warning_and_foreign_ones_are_ignored() {
     );
     assert_eq!(config.warnings[0].hint.as_deref(), Some("did you mean `VMSGATE_GATEWAY_LISTEN`?"));
 }
+
+/// What `sha256sum` prints of the file, and of the file with those lines after it.
+#[test]
+fn the_hash_is_that_of_the_file_and_of_the_variables_that_took_effect() {
+    use sha2::{Digest, Sha256};
+    let digest = |text: String| -> [u8; 32] { Sha256::digest(text).into() };
+
+    let plain =
+        with(&[("VMSGATE_DNS_TLL", "1h"), ("VMSGATE_DNS_SUFFIX", ""), ("VMSGATE_DATA", "x")]).unwrap();
+    let varied = with(&[("VMSGATE_GATEWAY_MTU", "1280"), ("VMSGATE_DNS_TTL", "1h")]).unwrap();
+    let refused = with(&[("VMSGATE_GATEWAY_MTU", "large")]).unwrap_err();
+
+    assert_eq!(plain.hash, digest(FILE.to_owned()));
+    assert_eq!(varied.hash, digest(format!("{FILE}VMSGATE_DNS_TTL=1h\nVMSGATE_GATEWAY_MTU=1280\n")));
+    assert_eq!(refused.hash, Some(digest(format!("{FILE}VMSGATE_GATEWAY_MTU=large\n"))));
+}

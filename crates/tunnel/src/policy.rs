@@ -206,7 +206,8 @@ impl Policy {
         let allowed = role.grants.get(&server).and_then(|grants| matching(role, grants, protocol, port));
         if let Some(entry) = self.never_exposed(server, protocol, port) {
             let rule = format!("never-expose: {}", entry.name).into();
-            return self.refuse(DenyReason::NeverExposed, Some(server), rule, None);
+            let overridden = allowed.map(|grant| format!("role {}: {}", role.name, grant.rule).into());
+            return self.refuse(DenyReason::NeverExposed, Some(server), rule, overridden);
         }
         match allowed {
             Some(grant) => Verdict::Allow(Allowed {

@@ -14,6 +14,8 @@ pub enum Act {
     Read,
     Export,
     Report,
+    /// Printed, to be kept elsewhere.
+    Checkpoint,
 }
 
 /// Which question was asked and how much the answer holds.
@@ -53,6 +55,7 @@ async fn write<Filters: Serialize>(
             Act::Read => "audit.read",
             Act::Export => "audit.export",
             Act::Report => "audit.report",
+            Act::Checkpoint => "audit.checkpoint",
         }),
         actor: actor.label(),
         object: Label::new(command),

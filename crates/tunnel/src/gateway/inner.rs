@@ -126,8 +126,13 @@ impl GatewayState {
         let refusal = Refusal {
             reason: refused,
             server: Some(allowed.server),
-            rule: refused.as_str().into(),
-            nearest: None,
+            rule: match refused {
+                DenyReason::AuditUnavailable => "records cannot be kept, and nothing goes on without",
+                _ => "the client or the gateway has all the flows it may have",
+            }
+            .into(),
+            // Policy had nothing against it.
+            nearest: Some(allowed.rule),
         };
         self.deny(at, (packet.destination, tuple.protocol, tuple.destination.port()), refusal, now);
         self.answer_refused(at, packet, now, datagrams);

@@ -3,6 +3,7 @@
 mod lan;
 mod shards;
 mod tls;
+mod verdicts;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

@@ -9,7 +9,7 @@ use vmsgate_audit::{
     retention::{Class, Cutoffs},
 };
 use vmsgate_cli::{CliError, Exit, OrFail, Table, WithHint, time::TimeArg};
-use vmsgate_keys::{Actor, Keystore, KeystoreError, Passphrase, Registry, RegistryError};
+use vmsgate_keys::{Keystore, KeystoreError, Passphrase, Registry, RegistryError};
 
 use super::{
     super::{Context, counted, records},
@@ -91,7 +91,7 @@ async fn delete(
     };
     let master = Keystore::read(&data.keystore()).map_err(hinted)?.open(&passphrase).map_err(hinted)?;
     let registry = Registry::open(&data.database()).await.map_err(registry_error)?;
-    let actor = Actor::current();
+    let actor = context.actor();
     let key = registry.audit_signing_key(&master, &actor).await.map_err(registry_error)?;
     let database = registry.database();
     let pruned = prune(database, &key, cutoffs, now).await.map_err(refused)?;

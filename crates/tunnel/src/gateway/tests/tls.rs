@@ -19,7 +19,7 @@ fn strict() -> World {
 }
 
 /// A segment with data, its checksum right.
-fn data(from: &str, to: &str, sequence: u32, acknowledgement: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn data(from: &str, to: &str, sequence: u32, acknowledgement: u32, payload: &[u8]) -> Vec<u8> {
     use smoltcp::wire::{IpAddress, Ipv4Packet, TcpPacket};
     let mut bytes = tcp(from, to, ACK, sequence, acknowledgement);
     bytes.extend(payload);

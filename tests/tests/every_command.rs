@@ -1,0 +1,314 @@
+//! Every command of both administrative programs has a decision: what it leaves in the log. Each is run on a copy of one
+//! installation. The commands are asked from the programs, so a new one fails here until it has its decision.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::UdpSocket,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+use vmsgate_tests::{binaries, process::PATIENCE};
+
+/// What a command is to leave behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaves {
+    /// One administrative record of this kind, and whatever it tells of.
+    Record(&'static str),
+    /// The same in an installation that the command itself makes.
+    RecordOfANewInstallation(&'static str),
+    /// One administrative record of this kind, and nothing else.
+    RecordOfReading(&'static str),
+    /// Everything as it was.
+    Nothing,
+    /// The gateway itself; it made the installation that the others work on.
+    RecordsOfTheGateway,
+}
+use Leaves::{Nothing, Record, RecordOfANewInstallation, RecordOfReading, RecordsOfTheGateway};
+
+/// Program, command, its arguments, and the decision.
+type Decision = (&'static str, &'static str, &'static [&'static str], Leaves);
+
+const DECISIONS: &[Decision] = &[
+    (KEYS, "init", &["--endpoint", "vpn.example.org:51820"], RecordOfANewInstallation("admin.registry.init")),
+    (
+        KEYS,
+        "client add",
+        &["eve", "--role", "smart-client", "--operator", "Eve", "--out", "eve.conf"],
+        Record("admin.client.add"),
+    ),
+    (KEYS, "client list", &[], Nothing),
+    (KEYS, "client show", &["anna"], Nothing),
+    (KEYS, "client suspend", &["anna"], Record("admin.client.suspend")),
+    (KEYS, "client resume", &["bo"], Record("admin.client.resume")),
+    (KEYS, "client revoke", &["anna", "--yes"], Record("admin.client.revoke")),
+    (KEYS, "client expire", &["anna", "30d"], Record("admin.client.expire")),
+    (KEYS, "gateway show", &[], Nothing),
+    (KEYS, "genkey", &[], Nothing),
+    (KEYS, "genpsk", &[], Nothing),
+    (KEYS, "pubkey", &[], Nothing),
+    (KEYS, "passwd", &["--new-passphrase-file", "passphrase"], Record("admin.keystore.passwd")),
+    (GATEWAY, "run", &[], RecordsOfTheGateway),
+    (GATEWAY, "demo", &[], Nothing),
+    (GATEWAY, "check", &[], Nothing),
+    (GATEWAY, "check", &["--compliance"], Nothing),
+    (GATEWAY, "explain", &["--client", "anna", "--to", "rec01:recording-server"], Nothing),
+    (GATEWAY, "status", &[], Nothing),
+    (GATEWAY, "sessions", &[], RecordOfReading("admin.audit.read")),
+    (GATEWAY, "flows", &[], RecordOfReading("admin.audit.read")),
+    (GATEWAY, "denials", &[], RecordOfReading("admin.audit.read")),
+    (GATEWAY, "who", &["192.0.2.1", "--at", "now"], RecordOfReading("admin.audit.read")),
+    (GATEWAY, "audit verify", &[], Nothing),
+    (GATEWAY, "audit checkpoint", &[], RecordOfReading("admin.audit.checkpoint")),
+    (GATEWAY, "audit prune", &["--before", "now", "--dry-run"], Nothing),
+    (GATEWAY, "audit prune", &["--before", "now"], Record("admin.audit.prune")),
+    (GATEWAY, "audit export", &["--out", "log.jsonl"], RecordOfReading("admin.audit.export")),
+    (GATEWAY, "audit report", &["--since", "1d", "--out", "log.html"], RecordOfReading("admin.audit.report")),
+];
+
+const KEYS: &str = "vmsgate-keys";
+const GATEWAY: &str = "vmsgate";
+const PERSON: &str = "auditor@example.org";
+
+#[test]
+fn every_command_has_a_decision() {
+    for program in [KEYS, GATEWAY] {
+        let decided: BTreeSet<String> = DECISIONS
+            .iter()
+            .filter(|(of, ..)| *of == program)
+            .map(|(_, command, ..)| (*command).to_owned())
+            .collect();
+        assert_eq!(commands(program, ""), decided, "{program}: commands, and those with a decision");
+    }
+}
+
+#[test]
+fn every_command_leaves_its_record_and_the_others_leave_everything_as_it_was() {
+    let template = Installation::make();
+    assert!(template.kinds().iter().any(|kind| kind == "gateway.started"), "{:?}", template.kinds());
+    let before = template.state();
+    for (program, command, arguments, leaves) in DECISIONS {
+        let what = format!("{program} {command} {}", arguments.join(" "));
+        let installation = template.copy();
+        let mut run = installation.command(program);
+        run.args(command.split(' ')).args(*arguments);
+        match leaves {
+            RecordsOfTheGateway => {}
+            RecordOfANewInstallation(kind) => {
+                fs::remove_dir_all(installation.data()).unwrap();
+                fs::remove_file(installation.path("gateway.toml")).unwrap();
+                succeeds(&what, &mut run);
+                assert_eq!(installation.acts(), [*kind], "{what}");
+                installation.expect_the_person(&what);
+            }
+            Record(kind) => {
+                succeeds(&what, &mut run);
+                assert_eq!(installation.acts()[template.acts().len()..], [*kind], "{what}");
+                installation.expect_the_person(&what);
+            }
+            RecordOfReading(kind) => {
+                run.output().unwrap();
+                assert_eq!(installation.acts()[template.acts().len()..], [*kind], "{what}");
+                installation.expect_the_person(&what);
+                assert!(
+                    installation.state().without_the_log() == before.without_the_log(),
+                    "{what}: changed more"
+                );
+            }
+            Nothing => {
+                run.output().unwrap();
+                assert!(installation.state() == before, "{what}: changed something without a record");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_of_any_table_is_seen() {
+    let installation = Installation::make();
+    let before = installation.state();
+    installation.sql("UPDATE registry_client SET role = 'other' WHERE name = 'anna'");
+    assert!(installation.state() != before);
+    assert!(installation.state().without_the_log() != before.without_the_log());
+}
+
+/// The commands of a program, or those below one of them, in words: from its own help.
+fn commands(program: &str, above: &str) -> BTreeSet<String> {
+    let output = Command::new(binaries::built().unwrap().join(program))
+        .args(above.split_whitespace())
+        .arg("-h")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let listed =
+        help.split("\nCommands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap_or_default();
+    let names =
+        listed.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    names
+        .flat_map(|name| {
+            let whole = format!("{above} {name}").trim_start().to_owned();
+            let below = commands(program, &whole);
+            if below.is_empty() { BTreeSet::from([whole]) } else { below }
+        })
+        .collect()
+}
+
+struct Installation(tempfile::TempDir);
+
+/// Every row of every table, as SQL literals.
+#[derive(Debug, PartialEq, Eq)]
+struct State(Vec<(String, Vec<String>)>);
+
+impl Installation {
+    /// Two clients, one of them suspended, and a log that a gateway wrote and signed.
+    fn make() -> Self {
+        let made = Self(tempfile::tempdir().unwrap());
+        fs::write(made.path("passphrase"), "correct horse battery staple\n").unwrap();
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "[gateway]\nname = \"gw-1\"\nlisten = \"127.0.0.1:{port}\"\nendpoint = \"127.0.0.1:{port}\"\n\
+             tunnel = [\"10.99.0.0/16\"]\n\n[[server]]\nname = \"rec01\"\naddress = \"192.168.10.21\"\n\
+             services = [\"recording-server\"]\n\n[admin]\nlisten = \"127.0.0.1:0\"\n"
+        );
+        fs::write(made.path("gateway.toml"), config).unwrap();
+        let commands: [&[&str]; 4] = [
+            &["init"],
+            &["client", "add", "anna", "--role", "smart-client", "--operator", "Anna Berg"],
+            &["client", "add", "bo", "--role", "smart-client", "--operator", "Bo"],
+            &["client", "suspend", "bo"],
+        ];
+        for arguments in commands {
+            succeeds(&arguments.join(" "), made.command(KEYS).args(arguments));
+        }
+        made.run_the_gateway_once();
+        made
+    }
+
+    fn run_the_gateway_once(&self) {
+        let child = self.command(GATEWAY).arg("run").spawn().unwrap();
+        let mut gateway = Gateway(child);
+        let deadline = Instant::now() + PATIENCE;
+        while !self.data().join("control.sock").exists() {
+            let ended = gateway.0.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < deadline, "the gateway does not start: {ended:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        kill(Pid::from_raw(gateway.0.id() as i32), Signal::SIGTERM).unwrap();
+        assert!(gateway.0.wait().unwrap().success());
+    }
+
+    fn copy(&self) -> Self {
+        let copy = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(copy.data()).unwrap();
+        for folder in ["", "data"] {
+            for entry in fs::read_dir(self.path(folder)).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_file() {
+                    fs::copy(&entry, copy.path(folder).join(entry.file_name().unwrap())).unwrap();
+                }
+            }
+        }
+        copy
+    }
+
+    /// A program in the installation's folder, started by automation that acts for somebody.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(binaries::built().unwrap().join(program));
+        command
+            .current_dir(self.0.path())
+            .env_clear()
+            .env("VMSGATE_CONFIG", "gateway.toml")
+            .env("VMSGATE_DATA", "data")
+            .env("VMSGATE_PASSPHRASE_FILE", "passphrase")
+            .env("VMSGATE_ACTOR", PERSON)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        self.sql("SELECT kind FROM audit_record ORDER BY chain, seq")
+    }
+
+    /// The administrative records, in order.
+    fn acts(&self) -> Vec<String> {
+        self.sql("SELECT kind FROM audit_record WHERE chain = 'admin' AND kind LIKE 'admin.%' ORDER BY seq")
+    }
+
+    /// The newest act names the operating system's user, and after it the person.
+    fn expect_the_person(&self, what: &str) {
+        let newest = "SELECT body FROM audit_record WHERE chain = 'admin' AND kind LIKE 'admin.%' ORDER BY seq DESC LIMIT 1";
+        let record: serde_json::Value = serde_json::from_str(&self.sql(newest)[0]).unwrap();
+        let actor = record["actor"].as_str().unwrap();
+        assert!(actor.contains("uid ") && actor.ends_with(&format!(" for {PERSON}")), "{what}: {actor}");
+    }
+
+    fn state(&self) -> State {
+        let tables = self.sql("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
+        let rows = |table: String| {
+            let columns =
+                self.sql(&format!("SELECT 'quote(' || name || ')' FROM pragma_table_info('{table}')"));
+            let rows =
+                self.sql(&format!("SELECT {} AS row FROM {table} ORDER BY row", columns.join(" || ',' || ")));
+            (table, rows)
+        };
+        State(tables.into_iter().map(rows).collect())
+    }
+
+    /// The first column of every row of the answer.
+    fn sql(&self, statement: &str) -> Vec<String> {
+        let database = format!("sqlite:{}", self.data().join("vmsgate.db").display());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = SqliteConnection::connect(&database).await.unwrap();
+            let rows =
+                sqlx::query(AssertSqlSafe(statement.to_owned())).fetch_all(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        })
+    }
+}
+
+impl State {
+    /// What is no record: a record changes its chain's rows.
+    fn without_the_log(&self) -> Vec<&(String, Vec<String>)> {
+        self.0
+            .iter()
+            .filter(|(table, _)| !["audit_record", "audit_chain"].contains(&table.as_str()))
+            .collect()
+    }
+}
+
+/// Ended with the test, however that ends.
+struct Gateway(Child);
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended in order.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn succeeds(what: &str, command: &mut Command) {
+    let Output { status, stderr, .. } = command.stderr(Stdio::piped()).output().unwrap();
+    assert!(status.success(), "{what}: {status}\n{}", String::from_utf8_lossy(&stderr));
+}
