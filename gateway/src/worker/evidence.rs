@@ -290,3 +290,6 @@ fn fingerprint(key: &PublicKey) -> Fingerprint {
     // A fingerprint of ours always is one; should that change, the record is worth more than its key's name.
     Fingerprint::new(&fingerprint).unwrap_or_else(|_| Fingerprint::unknown())
 }
+
+#[cfg(test)]
+mod tests;

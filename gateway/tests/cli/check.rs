@@ -52,3 +52,39 @@ fn scripts_get_the_same_as_one_document() {
         (&json!("error"), &json!("gateway.toml"), &json!(25))
     );
 }
+
+/// A fresh installation meets what has a safe default, and is told what is left to do.
+#[tokio::test]
+async fn compliance_names_what_is_not_met_and_why_and_changes_nothing() {
+    let site = Site::new(CONFIG);
+    site.initialise().await.registry.close().await;
+    let before = std::fs::read(site.data().database()).unwrap();
+
+    let outcome = site.vmsgate(&["check", "--compliance", "--json"]);
+
+    assert!(outcome.starts_with("exit 1\n"), "{outcome}");
+    let report = json(&outcome);
+    assert_eq!((&report["schema_version"], &report["ok"]), (&json!(1), &json!(false)));
+    let state = |id: &str| {
+        let measures = report["measures"].as_array().unwrap();
+        measures.iter().find(|measure| measure["id"] == id).unwrap_or_else(|| panic!("no {id}"))["state"].clone()
+    };
+    for met in ["tunnel", "encrypted-receivers", "administrators", "complete", "signed", "retention"] {
+        assert_eq!(state(met), "met", "{met}: {outcome}");
+    }
+    for not_met in ["tls-to-servers", "expiry", "anchored"] {
+        assert_eq!(state(not_met), "not-met", "{not_met}: {outcome}");
+    }
+    let text = site.vmsgate(&["check", "--compliance"]);
+    assert!(text.contains("client `anna-laptop` of Anna Berg never expires"), "{text}");
+    assert!(text.contains("rec01:recording-server may be reached in clear text"), "{text}");
+    assert!(text.contains(" not met, "), "{text}");
+    assert_eq!(std::fs::read(site.data().database()).unwrap(), before);
+}
+
+#[test]
+fn compliance_of_what_is_no_installation_is_said() {
+    let outcome = Site::new(CONFIG).vmsgate(&["check", "--compliance"]);
+
+    assert!(outcome.starts_with("exit 1\n-- out\n-- err\nerror: ") && outcome.contains("\nhint: "), "{outcome}");
+}

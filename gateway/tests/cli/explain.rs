@@ -1,5 +1,5 @@
 use serde_json::json;
-use vmsgate_keys::{Actor, NewClient, Passphrase, PresharedKey, PrivateKey, Settings, TunnelRanges};
+use vmsgate_keys::Actor;
 
 use crate::site::{CONFIG, Site, json};
 
@@ -120,25 +120,8 @@ fn either_a_role_or_a_client_is_needed() {
 #[tokio::test]
 async fn a_clients_role_and_standing_come_from_the_registry() {
     let site = Site::new(CONFIG);
-    let settings = Settings {
-        name: "gw-1".to_owned(),
-        endpoints: vec!["vpn.example.org:51820".parse().unwrap()],
-        tunnel: TunnelRanges::new(vec!["10.99.0.0/16".parse().unwrap()]).unwrap(),
-    };
-    let passphrase = Passphrase::new(b"correct horse battery staple").unwrap();
+    let installation = site.initialise().await;
     let actor = Actor::current();
-    let installation = site.data().initialise(&passphrase, &settings, &actor).await.unwrap();
-    let mut change = installation.registry.change(&actor).await.unwrap();
-    let new = NewClient {
-        name: "anna-laptop".parse().unwrap(),
-        operator: "Anna Berg".parse().unwrap(),
-        role: "smart-client".to_owned(),
-        expires: None,
-        public_key: PrivateKey::generate().public_key(),
-        preshared_key: PresharedKey::generate(),
-    };
-    change.add_client(new, &settings.tunnel, &installation.master).await.unwrap();
-    change.commit().await.unwrap();
 
     let ask = ["explain", "--client", "anna-laptop", "--to", "rec01:recording-server"];
     assert!(site.vmsgate(&ask).starts_with("exit 0\n-- out\nallowed  tcp/7563 on rec01"));

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, process::Command};
 
 use tempfile::TempDir;
-use vmsgate_keys::DataDir;
+use vmsgate_keys::{
+    Actor, DataDir, Installation, NewClient, Passphrase, PresharedKey, PrivateKey, Settings, TunnelRanges,
+};
 
 pub(crate) const CONFIG: &str = r#"
 [gateway]
@@ -42,6 +44,30 @@ impl Site {
         std::fs::write(directory.path().join("gateway.toml"), config).unwrap();
         std::fs::create_dir(directory.path().join("data")).unwrap();
         Self { directory }
+    }
+
+    /// Makes the registry and adds `anna-laptop` of Anna Berg with the role `smart-client`.
+    pub(crate) async fn initialise(&self) -> Installation {
+        let settings = Settings {
+            name: "gw-1".to_owned(),
+            endpoints: vec!["vpn.example.org:51820".parse().unwrap()],
+            tunnel: TunnelRanges::new(vec!["10.99.0.0/16".parse().unwrap()]).unwrap(),
+        };
+        let passphrase = Passphrase::new(b"correct horse battery staple").unwrap();
+        let actor = Actor::current();
+        let installation = self.data().initialise(&passphrase, &settings, &actor).await.unwrap();
+        let mut change = installation.registry.change(&actor).await.unwrap();
+        let new = NewClient {
+            name: "anna-laptop".parse().unwrap(),
+            operator: "Anna Berg".parse().unwrap(),
+            role: "smart-client".to_owned(),
+            expires: None,
+            public_key: PrivateKey::generate().public_key(),
+            preshared_key: PresharedKey::generate(),
+        };
+        change.add_client(new, &settings.tunnel, &installation.master).await.unwrap();
+        change.commit().await.unwrap();
+        installation
     }
 
     pub(crate) fn data(&self) -> DataDir {

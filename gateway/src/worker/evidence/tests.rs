@@ -1,0 +1,157 @@
+//! Whatever the state machine reports is a record afterwards, in the database, with the reason in the same words.
+
+use vmsgate_audit::{AuditWriter, Chain, Create, Database, WriterConfig, entries};
+use vmsgate_tunnel::event::{ClientInfo, Rejection, SessionEnd};
+use vmsgate_tunnel::flow::{CloseReason, FirstBytes, FlowLimits, FlowTable};
+use vmsgate_tunnel::packet::FiveTuple;
+use vmsgate_tunnel::policy::{Allowed, DenyReason};
+
+use super::*;
+
+#[tokio::test]
+async fn every_event_of_the_state_machine_becomes_a_record_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&folder.path().join("vmsgate.db"), Create::Yes).await.unwrap();
+    let chain = Chain::gateway("gw-1");
+    let writer =
+        AuditWriter::spawn(&database, chain.clone(), WriterConfig::default(), time(0)).await.unwrap();
+    let recording = Recording {
+        audit: writer.handle(),
+        durability: Durability::BeforeForward,
+        on_failure: OnFailure::Refuse,
+        failure_grace: Duration::ZERO,
+    };
+    let mut evidence = Evidence::new(recording, "policy-1");
+    let wanted: Vec<(String, Option<String>)> = events().iter().map(wanted).collect();
+
+    for event in events() {
+        match event {
+            GatewayEvent::FlowOpened { flow, at } => {
+                let Clearance::Recorded(record) = evidence.flow_opened(&flow, at, None) else {
+                    panic!("it would go before its record is kept")
+                };
+                assert!(record.wait().await);
+            }
+            event => evidence.record(event),
+        }
+    }
+    writer.stop(Duration::from_secs(10)).await.unwrap();
+
+    let stored = entries(&database, &chain, 0, 100).await.unwrap();
+    let found = stored.iter().map(|entry| {
+        let record: serde_json::Value = serde_json::from_str(&entry.text).unwrap();
+        assert_eq!(record["policy"], "policy-1");
+        let text = |member: &str| record[member].as_str().map(str::to_owned);
+        (text("kind").unwrap(), text("reason"))
+    });
+    assert_eq!(found.collect::<Vec<_>>(), wanted);
+}
+
+/// One of each, in an order in which they may happen.
+fn events() -> Vec<GatewayEvent> {
+    let (flow, denied) = (flow(), denial());
+    let session = flow.session.clone();
+    let traffic = flow::Traffic::default();
+    vec![
+        GatewayEvent::HandshakeRejected(rejected_handshakes()),
+        GatewayEvent::SessionOpened { session: session.clone(), at: 1 },
+        GatewayEvent::SessionRoamed { session: session.clone(), from: "198.51.100.9:7".parse().unwrap(), at: 2 },
+        GatewayEvent::FlowOpened { flow: flow.clone(), at: 3 },
+        GatewayEvent::FlowClosed {
+            flow,
+            reason: CloseReason::Reset,
+            reset_at: None,
+            traffic,
+            first_bytes: Some(FirstBytes::Tls),
+            opened: 3,
+            at: 4,
+        },
+        GatewayEvent::FlowDenied(denied),
+        GatewayEvent::SessionClosed { session, reason: SessionEnd::Expired, traffic, opened: 1, at: 6 },
+    ]
+}
+
+/// Kind and reason of the record. A new event does not compile before it has its own.
+fn wanted(event: &GatewayEvent) -> (String, Option<String>) {
+    let (kind, reason) = match event {
+        GatewayEvent::SessionOpened { .. } => ("session.opened", None),
+        GatewayEvent::SessionRoamed { .. } => ("session.roamed", None),
+        GatewayEvent::SessionClosed { reason, .. } => ("session.closed", Some(reason.as_str())),
+        GatewayEvent::FlowOpened { .. } => ("flow.opened", None),
+        GatewayEvent::FlowClosed { reason, .. } => ("flow.closed", Some(reason.as_str())),
+        GatewayEvent::FlowDenied(denial) => ("flow.denied", Some(denial.reason.as_str())),
+        GatewayEvent::HandshakeRejected(rejected) => ("handshake.rejected", Some(rejected.reason.as_str())),
+    };
+    (kind.to_owned(), reason.map(str::to_owned))
+}
+
+fn session() -> SessionInfo {
+    let client = ClientInfo {
+        id: uuid::Uuid::from_u128(1),
+        name: "anna-laptop".into(),
+        operator: "Anna Berg".into(),
+        role: "smart-client".into(),
+        addresses: vec!["10.99.0.2".parse().unwrap()],
+    };
+    SessionInfo {
+        id: uuid::Uuid::from_u128(2),
+        client: client.into(),
+        key: PublicKey::from([7; 32]),
+        endpoint: "198.51.100.7:4000".parse().unwrap(),
+    }
+}
+
+fn flow() -> FlowInfo {
+    let long = Duration::from_secs(60);
+    let limits = FlowLimits {
+        tcp_established: long,
+        tcp_transitory: long,
+        udp: long,
+        icmp: long,
+        per_client: 1,
+        total: 1,
+    };
+    let tuple = FiveTuple {
+        protocol: policy::Protocol::Tcp,
+        source: "10.99.0.2:5000".parse().unwrap(),
+        destination: "192.168.10.21:7563".parse().unwrap(),
+    };
+    let allowed = Allowed {
+        server: "rec01".into(),
+        service: "recording-server".into(),
+        rule: "smart-client: *:recording-server".into(),
+        require_tls: None,
+        control: false,
+    };
+    let opened = FlowTable::new(limits, 1).open(0, tuple, allowed.clone(), Instant::now());
+    let Ok((id, _)) = opened else { panic!("the table is empty") };
+    FlowInfo { id, session: session(), tuple, allowed }
+}
+
+fn denial() -> Denial {
+    Denial {
+        session: session(),
+        destination: "192.168.10.10".parse().unwrap(),
+        protocol: policy::Protocol::Tcp,
+        ports: vec![1433..=1433],
+        reason: DenyReason::NotInRole,
+        server: Some("mgmt".into()),
+        rule: "role smart-client has no rule for it".into(),
+        nearest: None,
+        count: 3,
+        first: 4,
+        last: 5,
+    }
+}
+
+fn rejected_handshakes() -> RejectedHandshakes {
+    RejectedHandshakes {
+        source: "198.51.100.66:9".parse().unwrap(),
+        reason: Rejection::UnknownKey,
+        client: None,
+        key: None,
+        count: 2,
+        first: 0,
+        last: 1,
+    }
+}
