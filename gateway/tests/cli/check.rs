@@ -67,7 +67,8 @@ async fn compliance_names_what_is_not_met_and_why_and_changes_nothing() {
     assert_eq!((&report["schema_version"], &report["ok"]), (&json!(1), &json!(false)));
     let state = |id: &str| {
         let measures = report["measures"].as_array().unwrap();
-        measures.iter().find(|measure| measure["id"] == id).unwrap_or_else(|| panic!("no {id}"))["state"].clone()
+        measures.iter().find(|measure| measure["id"] == id).unwrap_or_else(|| panic!("no {id}"))["state"]
+            .clone()
     };
     for met in ["tunnel", "encrypted-receivers", "administrators", "complete", "signed", "retention"] {
         assert_eq!(state(met), "met", "{met}: {outcome}");
@@ -86,5 +87,8 @@ async fn compliance_names_what_is_not_met_and_why_and_changes_nothing() {
 fn compliance_of_what_is_no_installation_is_said() {
     let outcome = Site::new(CONFIG).vmsgate(&["check", "--compliance"]);
 
-    assert!(outcome.starts_with("exit 1\n-- out\n-- err\nerror: ") && outcome.contains("\nhint: "), "{outcome}");
+    assert!(
+        outcome.starts_with("exit 1\n-- out\n-- err\nerror: ") && outcome.contains("\nhint: "),
+        "{outcome}"
+    );
 }

@@ -55,7 +55,11 @@ fn events() -> Vec<GatewayEvent> {
     vec![
         GatewayEvent::HandshakeRejected(rejected_handshakes()),
         GatewayEvent::SessionOpened { session: session.clone(), at: 1 },
-        GatewayEvent::SessionRoamed { session: session.clone(), from: "198.51.100.9:7".parse().unwrap(), at: 2 },
+        GatewayEvent::SessionRoamed {
+            session: session.clone(),
+            from: "198.51.100.9:7".parse().unwrap(),
+            at: 2,
+        },
         GatewayEvent::FlowOpened { flow: flow.clone(), at: 3 },
         GatewayEvent::FlowClosed {
             flow,
