@@ -76,7 +76,8 @@ fn an_invalid_new_file_is_refused_whole_and_reported_and_the_old_one_stays_in_fo
     assert_eq!(recorded("gateway.started")["config_hash"], sha256(&good));
     let refused = recorded("gateway.config-refused");
     assert_eq!(refused["config_hash"], sha256(&bad));
-    assert!(refused["error"].as_str().unwrap().contains("nonsense"), "{refused}");
+    assert_eq!(refused["errors"], 2);
+    assert!(refused["error"].as_str().unwrap().contains("`allow` in [role.smart-client]"), "{refused}");
     assert_eq!(recorded("gateway.config")["config_hash"], sha256(&good));
 }
 
