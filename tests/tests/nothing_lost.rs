@@ -98,7 +98,7 @@ fn ten_thousand_short_flows_in_a_burst_leave_ten_thousand_openings_and_endings()
         })
         .unwrap();
     let wanted = THREADS * EACH;
-    arrivals.wait_for_more(wanted);
+    arrivals.wait_for(wanted);
     site.stop().unwrap();
     let export = capture(&mut site.vmsgate(&["audit", "export"])).unwrap();
     let count =
@@ -208,8 +208,13 @@ impl Arrivals {
     }
 
     fn wait_for_more(&self, more: usize) {
+        let before = self.0.0.lock().unwrap().len();
+        self.wait_for(before + more);
+    }
+
+    /// So many in all.
+    fn wait_for(&self, wanted: usize) {
         let seen = self.0.0.lock().unwrap();
-        let wanted = seen.len() + more;
         let (seen, late) =
             self.0.1.wait_timeout_while(seen, 2 * PATIENCE, |seen| seen.len() < wanted).unwrap();
         assert!(!late.timed_out(), "{} of {wanted} connections", seen.len());
@@ -264,14 +269,14 @@ impl TcpStreamFrom<'_> {
     }
 }
 
-/// A file system of a few megabytes, mounted over a data directory with all that is in it.
+/// A file system of its own, mounted over a data directory with all that is in it.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn under(data: &Path) -> Self {
         let aside = data.with_file_name("aside");
         run(Command::new("cp").arg("-a").arg(data).arg(&aside));
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(data));
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=128m", "tmpfs"]).arg(data));
         let disk = Self(data.to_owned());
         run(Command::new("cp").arg("-a").arg(aside.join(".")).arg(data));
         disk
