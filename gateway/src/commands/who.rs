@@ -23,7 +23,7 @@ use super::{
 
 #[derive(Debug, Args)]
 pub struct WhoArgs {
-    /// The address that the other log shows, with its port if that is known: 192.168.10.5:40112, [fd00::5]:40112
+    /// The address that the other log shows, with its port if that is known: `192.168.10.5:40112`, `[fd00::5]:40112`
     #[arg(value_name = "ADDR[:PORT]")]
     seen: Seen,
 
