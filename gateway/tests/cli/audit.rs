@@ -70,7 +70,10 @@ impl Log {
     /// A copy after edits with the sqlite3 shell.
     fn edited(&self, sql: &str) -> PathBuf {
         let copy = self.site.path("copy.db");
-        fs::copy(self.site.data().database(), &copy).unwrap();
+        // With what is still in the write-ahead log, which a plain copy of the file would lack.
+        let backup = format!(".backup '{}'", copy.display());
+        let done = Command::new("sqlite3").arg(self.site.data().database()).arg(backup).status().unwrap();
+        assert!(done.success());
         let output = Command::new("sqlite3").arg("-bail").arg(&copy).arg(sql).output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{sql}: {output:?}");
         copy
