@@ -7,5 +7,6 @@
 pub mod blast;
 pub mod flows;
 pub mod memory;
+pub mod openings;
 pub mod report;
 pub mod usage;

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use vmsgate_tests::{
     bench::{
         flows::{self, Effort},
-        memory,
+        memory, openings,
         report::Report,
     },
     require::can_run,
@@ -40,6 +40,8 @@ enum Subject {
     Far,
     /// Memory per idle client, with 1,000 and 10,000 of them
     Memory,
+    /// What the audit log costs a new connection
+    Openings,
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the program's output")]
@@ -62,6 +64,9 @@ fn main() -> Result<()> {
         for count in [1_000, 10_000] {
             memory::idle_clients(&mut report, count)?;
         }
+    }
+    if wanted(Subject::Openings) {
+        openings::both(&mut report, arguments.repetitions)?;
     }
     println!("{}", report.table());
     Ok(())
