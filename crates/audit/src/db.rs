@@ -27,7 +27,7 @@ mod file;
 use std::{borrow::Cow, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    Any, AnyPool,
+    Any, AnyPool, Connection,
     any::AnyPoolOptions,
     migrate::{MigrateError, Migrator},
 };
@@ -182,6 +182,12 @@ impl Database {
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(30))
             .after_connect(move |connection, _| Box::pin(file::prepare(connection, busy_timeout)))
+            // SQLite undoes a transaction by itself when there is no room, and the driver, which does not notice, would
+            // take this connection for being inside it for ever.
+            .before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(usable) })
+            })
             .connect_with(options)
             .await
             .map_err(|e| DbError::from_driver(&path, e))?;
@@ -193,5 +199,28 @@ impl Database {
         let sql = sqlx::AssertSqlSafe(format!("SELECT version FROM {table} ORDER BY version"));
         let applied: Result<Vec<i64>, _> = sqlx::query_scalar(sql).fetch_all(&self.pool).await;
         applied.is_ok_and(|applied| applied.into_iter().eq(migrator.iter().map(|m| m.version)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_transaction_that_found_no_room_the_next_one_begins_as_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Database::open(&dir.path().join("vmsgate.db"), Create::Yes).await.unwrap();
+        // One connection: whoever comes next gets the one that failed, or what replaces it.
+        let db = db.dedicated(BUSY_TIMEOUT).await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 1").execute(db.pool()).await.unwrap();
+        let mut tx = db.begin_write().await.unwrap();
+        let large = sqlx::query("INSERT INTO audit_chain (chain, seq, hash) VALUES ('x', 0, $1)")
+            .bind("x".repeat(1_000_000));
+        let error = db.explain(large.execute(&mut *tx).await.unwrap_err());
+        assert!(matches!(error, DbError::Full { .. }), "{error:?}");
+        drop(tx);
+
+        let tx = db.begin_write().await.unwrap();
+        db.commit(tx).await.unwrap();
     }
 }

@@ -163,10 +163,6 @@ impl GroupWriter {
                 }
                 Err(error) => error,
             };
-            // A commit that failed for want of room leaves the connection inside its transaction for ever.
-            if let Some(own) = self.own.take() {
-                own.close().await;
-            }
             if self.shared.group_failed(describe(&error)) {
                 tracing::error!(error = describe(&error), "the audit log cannot be written; trying again");
             }
