@@ -9,6 +9,7 @@ mod control;
 mod demo;
 mod forward;
 mod health;
+mod hinted;
 mod http;
 mod policy_build;
 mod run;

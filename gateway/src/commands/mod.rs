@@ -1,8 +1,8 @@
 //! One file per subcommand, and what they share.
 
-use vmsgate_cli::{CliError, Printer, args::InstallationArgs};
+use vmsgate_cli::{CliError, Printer, WithHint, args::InstallationArgs};
 use vmsgate_config::{Config, Finding};
-use vmsgate_keys::{Actor, DataDir};
+use vmsgate_keys::{Actor, DataDir, Passphrase};
 
 pub mod audit;
 pub mod check;
@@ -41,6 +41,15 @@ impl Context {
                 }
             }
         })
+    }
+
+    /// From its file: a service has no terminal to ask on. `missing` says what it is needed for.
+    pub fn passphrase(&self, missing: &'static str) -> Result<Passphrase, CliError> {
+        let hint = "name the file whose first line is the passphrase: `--passphrase-file FILE`, or VMSGATE_PASSPHRASE_FILE";
+        let Some(path) = &self.installation.passphrase_file else {
+            return Err(CliError::user(missing).hint(hint));
+        };
+        Passphrase::from_file(path).map_err(CliError::user).hint(hint)
     }
 
     /// Who is on record for what the command does.

@@ -16,6 +16,7 @@ use super::{
     Context,
     on_record::{self, Act, Reading},
 };
+use crate::hinted::database_error;
 
 #[derive(Debug, Args)]
 pub struct RecordArgs {
@@ -109,10 +110,7 @@ pub(super) async fn open(context: &Context) -> Result<Database, CliError> {
         Err(DbError::ReadOnly { .. } | DbError::CannotOpen { .. }) => Database::open_read_only(&path).await,
         opened => opened,
     };
-    opened.map_err(|error| {
-        let hint = error.hint();
-        CliError::user(error).hint(hint)
-    })
+    opened.map_err(database_error)
 }
 
 pub(super) fn print<Row: Serialize>(

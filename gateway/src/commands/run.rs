@@ -1,8 +1,8 @@
 //! `vmsgate run`: the gateway in the foreground, until SIGTERM or SIGINT.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use vmsgate_cli::{CliError, Exit, OrFail, WithHint};
-use vmsgate_keys::{DataDir, Passphrase};
+use vmsgate_cli::{CliError, Exit, OrFail};
+use vmsgate_keys::DataDir;
 
 use super::Context;
 use crate::run::{Gateway, Start};
@@ -13,7 +13,7 @@ pub async fn execute(context: &Context) -> Result<Exit, CliError> {
         tracing::warn!("{warning}");
     }
     let data = DataDir::new(context.installation.data_dir(Some(&config.gateway.data)));
-    let passphrase = passphrase(context)?;
+    let passphrase = context.passphrase("the keystore's passphrase is needed")?;
     let mut terminate = on(SignalKind::terminate())?;
     let mut interrupt = on(SignalKind::interrupt())?;
     let mut hangup = on(SignalKind::hangup())?;
@@ -31,15 +31,6 @@ pub async fn execute(context: &Context) -> Result<Exit, CliError> {
     };
     gateway.serve(stop, reload).await?;
     Ok(Exit::Done)
-}
-
-/// A service has no terminal to ask on.
-fn passphrase(context: &Context) -> Result<Passphrase, CliError> {
-    let hint = "name the file whose first line is the passphrase: `--passphrase-file FILE`, or VMSGATE_PASSPHRASE_FILE";
-    let Some(path) = &context.installation.passphrase_file else {
-        return Err(CliError::user("the keystore's passphrase is needed").hint(hint));
-    };
-    Passphrase::from_file(path).map_err(CliError::user).hint(hint)
 }
 
 fn on(kind: SignalKind) -> Result<Signal, CliError> {

@@ -36,6 +36,7 @@ use self::file_watch::FileWatch;
 use self::network::Network;
 use crate::admin::{ControlSocket, serve_probes, status::StatusRequests, status::status_channel};
 use crate::health::{ConditionCode, Health};
+use crate::hinted::{keystore_error, registry_error};
 use crate::ship::{self, Shipping};
 use crate::worker::{Recording, WorkerError, Workers, WorkersSetup, policy_label, unix_now};
 
@@ -87,8 +88,8 @@ impl Gateway {
         // While this is the only thread: with egress `tun` it gives up every right that later threads would inherit.
         let network = network::open(&config, count)?;
         let keystore = Keystore::read(&data.keystore());
-        let keystore = keystore.map_err(|error| hinted(error, |e| e.hint().to_owned()))?;
-        let master = keystore.open(&passphrase).map_err(|error| hinted(error, |e| e.hint().to_owned()))?;
+        let keystore = keystore.map_err(keystore_error)?;
+        let master = keystore.open(&passphrase).map_err(keystore_error)?;
         let registry = Registry::open(&data.database()).await.map_err(registry_error)?;
         let identities = registry.identities().await.map_err(registry_error)?;
         let secrets = unseal(&identities, &master).map_err(registry_error)?;
@@ -338,15 +339,6 @@ fn refused(errors: &ConfigErrors) -> Record {
 
 fn unseal(identities: &[Identity], master: &MasterKey) -> Result<Vec<StaticSecret>, RegistryError> {
     identities.iter().map(|identity| Ok(identity.private_key(master)?.to_secret())).collect()
-}
-
-fn hinted<E: std::error::Error + Send + Sync + 'static>(error: E, hint: impl Fn(&E) -> String) -> CliError {
-    let hint = hint(&error);
-    CliError::user(error).hint(hint)
-}
-
-fn registry_error(error: RegistryError) -> CliError {
-    hinted(error, RegistryError::hint)
 }
 
 fn worker_error(error: WorkerError) -> CliError {

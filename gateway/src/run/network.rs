@@ -11,7 +11,7 @@ use vmsgate_netio::{BoundSocket, TunDevice, TunQueueFd};
 use vmsgate_netsetup::{Kernel, Plan, apply, drop_capabilities};
 use vmsgate_tunnel::gateway::shard::MAX_WORKERS;
 
-use super::hinted;
+use crate::hinted::hinted;
 use crate::worker::steering;
 
 /// What the workers move packets through.

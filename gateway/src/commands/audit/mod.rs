@@ -9,12 +9,12 @@ mod report;
 mod verify;
 
 use clap::Subcommand;
-use vmsgate_audit::{Database, DbError};
+use vmsgate_audit::Database;
 use vmsgate_cli::{CliError, Exit};
 
 use self::{export::ExportArgs, report::ReportArgs};
 use super::Context;
-use crate::cli::after_help;
+use crate::{cli::after_help, hinted::database_error};
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
@@ -88,10 +88,5 @@ pub async fn execute(context: &Context, command: &AuditCommand) -> Result<Exit, 
 
 /// The database of the installation, for reading.
 async fn open(context: &Context) -> Result<Database, CliError> {
-    Database::open_read_only(&context.data_dir()?.database()).await.map_err(explained)
-}
-
-fn explained(error: DbError) -> CliError {
-    let hint = error.hint();
-    CliError::user(error).hint(hint)
+    Database::open_read_only(&context.data_dir()?.database()).await.map_err(database_error)
 }

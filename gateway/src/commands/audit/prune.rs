@@ -1,6 +1,9 @@
 //! `vmsgate audit prune`
 
-use clap::{Args, ValueEnum};
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use vmsgate_audit::{
@@ -8,13 +11,14 @@ use vmsgate_audit::{
     prune::{PruneError, Pruned, preview, prune, record},
     retention::{Class, Cutoffs},
 };
-use vmsgate_cli::{CliError, Exit, OrFail, Table, WithHint, time::TimeArg};
-use vmsgate_keys::{Keystore, KeystoreError, Passphrase, Registry, RegistryError};
+use vmsgate_cli::{CliError, Exit, OrFail, Table, time::TimeArg};
+use vmsgate_keys::{Keystore, Registry};
 
 use super::{
     super::{Context, counted, records},
     open,
 };
+use crate::hinted::{keystore_error, registry_error};
 
 const SCHEMA_VERSION: u32 = 1;
 
@@ -25,22 +29,12 @@ pub struct PruneArgs {
     before: TimeArg,
 
     /// Only records of this kind; may be given several times
-    #[arg(long = "kind", value_name = "KIND")]
-    kinds: Vec<Kind>,
+    #[arg(long = "kind", value_name = "KIND", value_parser = class())]
+    kinds: Vec<Class>,
 
     /// Say what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    Sessions,
-    Flows,
-    Denials,
-    Handshakes,
-    Gateway,
-    Admin,
 }
 
 #[derive(Serialize)]
@@ -58,8 +52,8 @@ pub async fn execute(context: &Context, args: &PruneArgs) -> Result<Exit, CliErr
     if before > UtcTime::from(now) {
         return Err(CliError::user(format!("--before {before} lies in the future")));
     }
-    let classes: Vec<_> = args.kinds.iter().map(|kind| kind.class()).collect();
-    let cutoffs = Cutoffs::before(before, if classes.is_empty() { &Class::ALL } else { &classes });
+    let classes = if args.kinds.is_empty() { &Class::ALL[..] } else { &args.kinds };
+    let cutoffs = Cutoffs::before(before, classes);
     let pruned = if args.dry_run {
         let database = open(context).await?;
         let pruned = preview(&database, &cutoffs).await.map_err(refused)?;
@@ -77,36 +71,22 @@ async fn delete(
     cutoffs: &Cutoffs,
     now: UtcTime,
 ) -> Result<Pruned, CliError> {
-    let hint = "name the file whose first line is the passphrase: `--passphrase-file FILE`, or VMSGATE_PASSPHRASE_FILE";
-    let Some(path) = &context.installation.passphrase_file else {
-        return Err(
-            CliError::user("tombstones are signed, so the keystore's passphrase is needed").hint(hint)
-        );
-    };
-    let passphrase = Passphrase::from_file(path).map_err(CliError::user).hint(hint)?;
+    let passphrase = context.passphrase("tombstones are signed, so the keystore's passphrase is needed")?;
     let data = context.data_dir()?;
-    let hinted = |error: KeystoreError| {
-        let hint = error.hint().to_owned();
-        CliError::user(error).hint(hint)
-    };
-    let master = Keystore::read(&data.keystore()).map_err(hinted)?.open(&passphrase).map_err(hinted)?;
+    let keystore = Keystore::read(&data.keystore()).map_err(keystore_error)?;
+    let master = keystore.open(&passphrase).map_err(keystore_error)?;
     let registry = Registry::open(&data.database()).await.map_err(registry_error)?;
     let actor = context.actor();
     let key = registry.audit_signing_key(&master, &actor).await.map_err(registry_error)?;
     let database = registry.database();
     let pruned = prune(database, &key, cutoffs, now).await.map_err(refused)?;
-    let kinds = args.kinds.iter().map(|kind| kind.class().as_str()).collect::<Vec<_>>().join(", ");
+    let kinds = args.kinds.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
     let object = Label::new(if kinds.is_empty() { "audit log" } else { &kinds });
     let recorded = record(database, &pruned, (actor.label(), object), now).await;
     recorded.or_unexpected("the records are deleted, but the act could not be recorded")?;
     // The last one to close leaves one complete file.
     registry.close().await;
     Ok(pruned)
-}
-
-fn registry_error(error: RegistryError) -> CliError {
-    let hint = error.hint().to_owned();
-    CliError::user(error).hint(hint)
 }
 
 fn refused(error: PruneError) -> CliError {
@@ -147,15 +127,9 @@ fn print(context: &Context, answer: Answer) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-impl Kind {
-    fn class(self) -> Class {
-        match self {
-            Self::Sessions => Class::Sessions,
-            Self::Flows => Class::Flows,
-            Self::Denials => Class::Denials,
-            Self::Handshakes => Class::Handshakes,
-            Self::Gateway => Class::Gateway,
-            Self::Admin => Class::Admin,
-        }
-    }
+/// The words for classes, as in the keys of the configuration.
+fn class() -> impl TypedValueParser<Value = Class> {
+    PossibleValuesParser::new(Class::ALL.map(Class::as_str)).try_map(|word| {
+        Class::ALL.into_iter().find(|class| class.as_str() == word).ok_or("no kind of records")
+    })
 }

@@ -16,8 +16,9 @@ use vmsgate_cli::{CliError, Exit, OrFail, WithHint, human};
 
 use super::{
     super::{Context, counted, records},
-    explained, open,
+    open,
 };
+use crate::hinted::database_error;
 
 const SCHEMA_VERSION: u32 = 1;
 /// A running gateway signs every minute; more than this without a signature is remarkable.
@@ -47,7 +48,7 @@ pub async fn execute(context: &Context, args: &VerifyArgs) -> Result<Exit, CliEr
         known.anchors.extend(anchors.hint(hint)?);
     }
     let database = match &args.file {
-        Some(file) => Database::open_read_only(file).await.map_err(explained)?,
+        Some(file) => Database::open_read_only(file).await.map_err(database_error)?,
         None => open(context).await?,
     };
     let (bar, started) = (bar(), Instant::now());

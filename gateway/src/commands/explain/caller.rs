@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use vmsgate_cli::CliError;
-use vmsgate_keys::{Client, Registry, RegistryError, Standing};
+use vmsgate_keys::{Client, Registry, Standing};
 
-use crate::commands::Context;
+use crate::{commands::Context, hinted::registry_error};
 
 pub(super) struct Caller {
     pub(super) role: String,
@@ -24,10 +24,6 @@ pub(super) async fn look_up(context: &Context, name: &str) -> Result<Caller, Cli
 }
 
 async fn find(context: &Context, name: &str) -> Result<Client, CliError> {
-    let failed = |error: RegistryError| {
-        let hint = error.hint();
-        CliError::user(error).hint(hint)
-    };
-    let registry = Registry::open(&context.data_dir()?.database()).await.map_err(failed)?;
-    registry.client(name).await.map_err(failed)
+    let registry = Registry::open(&context.data_dir()?.database()).await.map_err(registry_error)?;
+    registry.client(name).await.map_err(registry_error)
 }

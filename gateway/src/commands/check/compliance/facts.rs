@@ -14,7 +14,9 @@ use vmsgate_audit::{
 };
 use vmsgate_cli::{CliError, OrFail, WithHint};
 use vmsgate_config::Config;
-use vmsgate_keys::{Client, DataDir, Registry, RegistryError, Standing};
+use vmsgate_keys::{Client, DataDir, Registry, Standing};
+
+use crate::hinted::registry_error;
 
 /// How far back use is looked for.
 pub const USE_DAYS: i64 = 30;
@@ -110,11 +112,6 @@ fn file(path: PathBuf) -> Result<File, CliError> {
         .or_user(format!("cannot look at {}", path.display()))
         .hint("run this command as the gateway's user")?;
     Ok(File { mode: metadata.permissions().mode() & 0o777, path })
-}
-
-fn registry_error(error: RegistryError) -> CliError {
-    let hint = error.hint();
-    CliError::user(error).hint(hint)
 }
 
 #[cfg(test)]
