@@ -71,6 +71,4 @@ pub use subject::{Destination, FlowSubject, HostPort, Protocol, SessionSubject, 
 pub use text::{Fingerprint, Label, Reason, Snapshot};
 pub use time::UtcTime;
 pub use tombstone::{DeletedRange, Tombstone};
-pub use writer::{
-    AuditHandle, AuditWriter, Checkpoints, Durable, OnFailure, Progress, StopError, WriterConfig,
-};
+pub use writer::{AuditHandle, AuditWriter, Checkpoints, Durable, Progress, StopError, WriterConfig};

@@ -33,22 +33,11 @@ pub struct WriterConfig {
     pub capacity: usize,
     /// How the chain, and that of administrative acts, are signed. Default: they are not.
     pub checkpoints: Option<Checkpoints>,
-    /// Default: new flows are refused.
-    pub on_failure: OnFailure,
-}
-
-/// What becomes of new flows while their records cannot be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// They are refused.
-    Refuse,
-    /// They are let in. What does not fit into the queue is counted, and an `audit.gap` record will tell.
-    Continue,
 }
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self { capacity: 65_536, checkpoints: None, on_failure: OnFailure::Refuse }
+        Self { capacity: 65_536, checkpoints: None }
     }
 }
 
@@ -79,7 +68,6 @@ pub struct AuditWriter {
 pub struct AuditHandle {
     queue: mpsc::Sender<Message>,
     shared: Arc<Shared>,
-    on_failure: OnFailure,
 }
 
 /// A record on its way to the disk.
@@ -140,7 +128,7 @@ impl AuditWriter {
                 let _ = done.send(runtime.block_on(writer.run()));
             })
             .map_err(StoreError::Thread)?;
-        Ok(Self { handle: AuditHandle { queue, shared, on_failure: config.on_failure }, stop, finished })
+        Ok(Self { handle: AuditHandle { queue, shared }, stop, finished })
     }
 
     pub fn handle(&self) -> AuditHandle {
@@ -195,14 +183,10 @@ impl AuditHandle {
         self.shared.note(progress);
     }
 
-    /// Whether new flows may be admitted: their records can be kept, or need not be ([`OnFailure::Continue`]).
+    /// Whether new flows may be admitted: the store works and the queue is less than three quarters full.
     pub fn accepting(&self) -> bool {
-        !self.queue.is_closed() && (self.on_failure == OnFailure::Continue || self.keeps_records())
-    }
-
-    /// Whether the store works and the queue is less than three quarters full.
-    pub fn keeps_records(&self) -> bool {
-        self.queued() < self.queue.max_capacity() / 4 * 3 && self.shared.works()
+        let queued = self.queued();
+        queued < self.queue.max_capacity() / 4 * 3 && self.shared.works() && !self.queue.is_closed()
     }
 
     pub fn health(&self) -> Health {

@@ -25,7 +25,7 @@ use vmsgate_audit::{
     AuditHandle, AuditWriter, Chain, Checkpoints, Database, Label, Reason, Record, UtcTime, WriterConfig,
 };
 use vmsgate_cli::{CliError, OrFail, WithHint};
-use vmsgate_config::{Config, ConfigErrors, Egress, OnFailure};
+use vmsgate_config::{Config, ConfigErrors, Egress};
 use vmsgate_keys::{Actor, DataDir, Identity, Keystore, MasterKey, Passphrase, Registry, RegistryError};
 use vmsgate_netsetup::Kernel;
 use x25519_dalek::StaticSecret;
@@ -69,6 +69,7 @@ pub struct Gateway {
     /// Egress `tun`: what undoes the set-up in the kernel.
     _kernel: Option<Kernel>,
     audit: AuditWriter,
+    recording: Recording,
     shipping: Shipping,
     retention: retention::Keeper,
     clients: ClientSource,
@@ -119,11 +120,7 @@ impl Gateway {
         let key = registry.audit_signing_key(&master, &actor).await.map_err(registry_error)?;
         let checkpoints = Some(Checkpoints::every_minute(key.clone()));
         let retention = retention::Keeper::new(registry.database().clone(), key);
-        let on_failure = match config.audit.on_failure {
-            OnFailure::Refuse => vmsgate_audit::OnFailure::Refuse,
-            OnFailure::Continue => vmsgate_audit::OnFailure::Continue,
-        };
-        let writing = WriterConfig { capacity: config.audit.queue as usize, checkpoints, on_failure };
+        let writing = WriterConfig { capacity: config.audit.queue as usize, checkpoints };
         let audit = AuditWriter::spawn(registry.database(), chain, writing, now()).await;
         let audit = audit.or_user("the audit log cannot be written")?;
 
@@ -167,6 +164,7 @@ impl Gateway {
             listening,
             _kernel: kernel,
             audit,
+            recording,
             shipping,
             retention,
             clients,
@@ -200,7 +198,7 @@ impl Gateway {
                 _ = registry.tick() => {
                     if let Some(stepped) = clock.look(Instant::now(), now()) {
                         tracing::warn!("the clock was set, or the machine slept");
-                        self.audit.handle().append(stepped.under_policy(policy_label(&self.config.version)));
+                        self.recording.audit.append(stepped.under_policy(policy_label(&self.config.version)));
                     }
                     self.apply_registry().await?;
                 }
@@ -264,7 +262,9 @@ impl Gateway {
             Err(errors) => {
                 tracing::error!(%errors, why, "the configuration was refused; the old one stays in force");
                 // The probes are open to every local user, so they do not quote the file.
-                self.audit.handle().append(refused(&errors).under_policy(policy_label(&self.config.version)));
+                self.recording
+                    .audit
+                    .append(refused(&errors).under_policy(policy_label(&self.config.version)));
                 let count = errors.errors().count();
                 let text = format!(
                     "the file was refused ({count} errors, see `vmsgate check`); the old one is in force"
@@ -283,9 +283,9 @@ impl Gateway {
     }
 
     fn report_audit(&self) {
-        let handle = self.audit.handle();
-        let health = handle.health();
-        self.health.report(ConditionCode::AuditAccepting, handle.accepting(), health.reason().to_owned());
+        let health = self.recording.audit.health();
+        let accepting = self.recording.accepting();
+        self.health.report(ConditionCode::AuditAccepting, accepting, health.reason().to_owned());
         let shipping = ship::summary(&self.shipping.status());
         self.health.report(ConditionCode::AuditShipping, true, shipping);
     }
@@ -296,7 +296,7 @@ impl Gateway {
         self.workers.stop().await.map_err(worker_error)?;
         let event = Event::GatewayStopped(GatewayStopped { reason: Reason::new(reason) });
         let record = Record::new(now(), event).under_policy(policy_label(&self.config.version));
-        self.audit.handle().append(record);
+        self.recording.audit.append(record);
         self.retention.stop();
         let stopped = self.audit.stop(STOP_PATIENCE).await;
         // After the last record, so that a receiver learns of the stop.

@@ -16,8 +16,7 @@ impl Gateway {
     pub(super) async fn status(&self) -> Result<Status, CliError> {
         let report = self.workers.report().await.map_err(worker_error)?;
         let now = Timestamp::now();
-        let handle = self.audit.handle();
-        let health = handle.health();
+        let health = self.recording.audit.health();
         let mut sessions: Vec<SessionStatus> =
             report.sessions.iter().map(|s| session(s, report.at, now)).collect();
         sessions.sort_by(|a, b| a.session.cmp(&b.session));
@@ -34,7 +33,7 @@ impl Gateway {
             clients: report.clients as u64,
             conditions: self.health.conditions(Instant::now()),
             audit: AuditStatus {
-                accepting: handle.accepting(),
+                accepting: self.recording.accepting(),
                 text: health.reason().to_owned(),
                 queued: health.queued as u64,
                 queue_limit: health.capacity as u64,

@@ -35,6 +35,13 @@ pub struct Recording {
     pub failure_grace: Duration,
 }
 
+impl Recording {
+    /// Whether new flows may be opened: their records can be kept, or need not be.
+    pub fn accepting(&self) -> bool {
+        self.on_failure == OnFailure::Continue || self.audit.accepting()
+    }
+}
+
 pub struct Evidence {
     recording: Recording,
     policy: Label,
@@ -61,7 +68,7 @@ impl Evidence {
 
     /// Whether new flows may be opened.
     pub fn accepting(&self) -> bool {
-        self.recording.audit.accepting()
+        self.recording.accepting()
     }
 
     /// True once per failure: when live flows have gone on for long enough without it.
@@ -89,7 +96,7 @@ impl Evidence {
         let opened = FlowOpened { session: subject(&flow.session), flow: flow_subject(flow, lan_source) };
         let record = self.record_of(at, Event::FlowOpened(opened));
         let Recording { audit, durability, on_failure, .. } = &self.recording;
-        let in_vain = *on_failure == OnFailure::Continue && !audit.keeps_records();
+        let in_vain = *on_failure == OnFailure::Continue && !audit.accepting();
         if *durability == Durability::Soon || in_vain {
             audit.append(record);
             return Clearance::Now;
