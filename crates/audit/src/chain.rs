@@ -4,8 +4,8 @@
 //! record's hash is SHA-256 over the 32 bytes of its predecessor's hash followed by its own canonical text; the
 //! predecessor of the first is SHA-256 over a fixed prefix and the name of the chain. An edited, deleted, inserted or
 //! moved record therefore breaks every hash after it. What a chain alone cannot show is a cut tail, or a history that
-//! was computed anew: for that there are signed
-//! checkpoints (see [`crate::checkpoint`]) and copies of them kept elsewhere.
+//! was computed anew: for that there are signed checkpoints (see [`crate::checkpoint`]) and copies of them kept
+//! elsewhere.
 
 use std::{fmt, str::FromStr};
 

@@ -77,15 +77,7 @@ const PAGE: i64 = 500;
 
 impl<'a> Export<'a> {
     pub async fn begin(db: &'a Database, selection: &'a Selection) -> Result<Self, StoreError> {
-        // Administrative acts come first by their name: they tell whose client is whose.
-        let rows =
-            sqlx::query("SELECT chain, seq FROM audit_chain ORDER BY chain").fetch_all(db.pool()).await;
-        let mut chains = Vec::new();
-        for row in rows.map_err(|e| db.explain(e))? {
-            if let Some(chain) = Chain::from_name(row.try_get("chain")?) {
-                chains.push((chain, to_u64(row.try_get("seq")?)));
-            }
-        }
+        let chains = chains(db).await?;
         let clients = match &selection.subject {
             Some(operator) => clients_of(db, operator).await?,
             None => Vec::new(),
@@ -158,7 +150,7 @@ impl<'a> Export<'a> {
 
 /// Every chain of a log and the number of its last record. Administrative acts come first by their name, and tell whose
 /// client is whose.
-pub async fn chains(db: &Database) -> Result<Vec<(Chain, u64)>, StoreError> {
+async fn chains(db: &Database) -> Result<Vec<(Chain, u64)>, StoreError> {
     let rows = sqlx::query("SELECT chain, seq FROM audit_chain ORDER BY chain").fetch_all(db.pool()).await;
     let mut chains = Vec::new();
     for row in rows.map_err(|e| db.explain(e))? {

@@ -66,7 +66,7 @@ pub use ports::Ports;
 pub use record::{Entry, Record};
 pub use signing::{Signature, SigningKey, VerifyingKey};
 pub use signing_key::{StoredSigningKey, signing_key, store_signing_key};
-pub use store::{StoreError, append, entries, head};
+pub use store::{StoreError, append, append_act, entries, head};
 pub use subject::{Destination, FlowSubject, HostPort, Protocol, SessionSubject, Tls, Traffic, Volume};
 pub use text::{Fingerprint, Label, Reason, Snapshot};
 pub use time::UtcTime;

@@ -2,8 +2,8 @@
 //!
 //! Only a log that verifies is pruned: what is left of a broken one is evidence. Of each chain, records before its last
 //! checkpoint go whose time is over; what belongs to open sessions and flows stays. Checkpoints and tombstones, which
-//! anchors and gaps lean on, are kept as long as records of the gateway, and until everything before them is gone. In place of what went
-//! there is a signed tombstone, in the same transaction, and a checkpoint that covers it.
+//! anchors and gaps lean on, are kept as long as records of the gateway, and until everything before them is gone. In
+//! place of what went there is a signed tombstone, in the same transaction, and a checkpoint that covers it.
 //!
 //! A transaction deletes a few thousand records at most, so that a running gateway waits for the write lock no longer
 //! than it gathers a group of records anyway.
@@ -21,7 +21,7 @@ use crate::{
     record::Record,
     retention::Cutoffs,
     signing::SigningKey,
-    store::{StoreError, append, append_checkpoint, to_i64},
+    store::{StoreError, append, append_act, append_checkpoint, to_i64},
     text::{Label, Snapshot},
     time::UtcTime,
     tombstone::{Deleted, DeletedRange, Tombstone},
@@ -146,16 +146,14 @@ pub async fn record(
         return Ok(());
     }
     let count = |records| Snapshot::of(&Count { records }).ok();
-    let event = Event::Admin(Admin {
+    let act = Admin {
         act: Label::new("audit.prune"),
         actor,
         object,
         before: count(pruned.before),
         after: count(pruned.before.saturating_sub(pruned.records())),
-    });
-    let mut tx = db.begin_write().await?;
-    append(&mut tx, &Chain::admin(), &[Record::new(now, event)]).await?;
-    Ok(db.commit(tx).await?)
+    };
+    append_act(db, act, now).await
 }
 
 /// How many records there are, and what of each chain may go, once the whole log is proven.

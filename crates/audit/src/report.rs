@@ -13,6 +13,8 @@ mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use crate::{
     db::Database,
     query::{self, Filter},
@@ -25,14 +27,17 @@ use crate::{
 pub use self::traffic::{Bytes, TrafficOverTime};
 
 /// What a report is about. What is none does not restrict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Scope {
     pub since: UtcTime,
     /// Not included.
     pub until: UtcTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<Label>,
     /// The name of a server, or the address of a machine that is no configured server.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<Label>,
 }
 

@@ -6,7 +6,7 @@ use crate::{
     chain::{Chain, Hash, Head, StoredEntry},
     checkpoint::Checkpoint,
     db::{Database, DbError, WriteTransaction},
-    event::Event,
+    event::{Admin, Event},
     index,
     record::{Entry, Record},
     signing::SigningKey,
@@ -42,6 +42,13 @@ pub async fn append(
         .execute(&mut **tx)
         .await?;
     Ok(head)
+}
+
+/// Appends one administrative act that is no change of the registry, in a transaction of its own.
+pub async fn append_act(db: &Database, act: Admin, time: UtcTime) -> Result<(), StoreError> {
+    let mut tx = db.begin_write().await?;
+    append(&mut tx, &Chain::admin(), &[Record::new(time, Event::Admin(act))]).await?;
+    Ok(db.commit(tx).await?)
 }
 
 /// Appends a signed checkpoint, unless the chain is empty or already ends in one.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::*;
 use vmsgate_audit::{
     AuditWriter, Chain, Checkpoint, Checkpoints, Entry, Event, SigningKey, StoredSigningKey, WriterConfig,
-    chain::verify, event::Admin, signing_key, store_signing_key,
+    chain::verify, signing_key, store_signing_key,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,17 +38,6 @@ async fn checkpoints(test: &TestDb, chain: &Chain) -> Vec<(u64, Checkpoint)> {
         head = verify(chain, head, [stored]).unwrap();
     }
     found
-}
-
-fn administrative_act() -> vmsgate_audit::Record {
-    let act = Admin {
-        act: "client.add".into(),
-        actor: "anna (uid 1000)".into(),
-        object: "laptop".into(),
-        before: None,
-        after: None,
-    };
-    vmsgate_audit::Record::new(at(0), Event::Admin(act))
 }
 
 #[tokio::test]

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use support::*;
 use vmsgate_audit::{
-    AuditWriter, Chain, Checkpoints, Entry, Event, Record, SigningKey, StoredSigningKey, UtcTime,
-    WriterConfig,
-    event::Admin,
+    AuditWriter, Chain, Checkpoints, Entry, Record, SigningKey, StoredSigningKey, UtcTime, WriterConfig,
     prune::{PruneError, Pruned, preview, prune},
     query::{Filter, denials, flows, sessions},
     retention::{Class, Cutoffs},
@@ -199,14 +197,7 @@ async fn an_anchor_in_what_was_pruned_says_that_it_cannot_be_compared() {
 #[tokio::test]
 async fn the_administrators_chain_is_pruned_like_any_other() {
     let test = TestDb::new().await;
-    let act = Admin {
-        act: "client.add".into(),
-        actor: "anna (uid 1000)".into(),
-        object: "laptop".into(),
-        before: None,
-        after: None,
-    };
-    test.append(&Chain::admin(), &[Record::new(at(0), Event::Admin(act))]).await;
+    test.append(&Chain::admin(), &[administrative_act()]).await;
     run(&test, &day(0)).await;
     assert_eq!(delete(&test, at(5000), &[Class::Gateway]).await.records(), 0);
     assert_eq!(delete(&test, at(5000), &[Class::Admin]).await.records(), 1);

@@ -9,7 +9,6 @@ use std::time::Duration;
 use support::*;
 use vmsgate_audit::{
     Anchor, AuditWriter, Chain, Checkpoints, Database, SigningKey, StoredSigningKey, WriterConfig,
-    event::{Admin, Event},
     store_signing_key,
     verify::{AnchorState, IndexState, KeySource, Known, Report, What, newest_checkpoints, verify},
 };
@@ -22,14 +21,7 @@ fn key() -> SigningKey {
 async fn log() -> TestDb {
     let test = TestDb::new().await;
     store_key(&test, &key()).await;
-    let act = Admin {
-        act: "client.add".into(),
-        actor: "anna (uid 1000)".into(),
-        object: "laptop".into(),
-        before: None,
-        after: None,
-    };
-    test.append(&Chain::admin(), &[vmsgate_audit::Record::new(at(0), Event::Admin(act))]).await;
+    test.append(&Chain::admin(), &[administrative_act()]).await;
     run(&test, &key(), &records()).await;
     run(&test, &key(), &[session_opened(100, 2), flow_opened(110, 2, 1, "mgmt")]).await;
     test
@@ -280,7 +272,7 @@ async fn the_listings_are_compared_with_the_records() {
 }
 
 #[tokio::test]
-async fn a_copy_is_verified_where_nothing_can_be_written() {
+async fn a_copy_of_a_closed_database_is_verified() {
     let test = log().await;
     let path = test.path.clone();
     test.db.clone().close().await;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use vmsgate_audit::{Chain, Database, Label, Record, Snapshot, StoreError, UtcTime, append, event::Admin};
+use vmsgate_audit::{Database, Label, Snapshot, StoreError, UtcTime, append_act, event::Admin};
 use vmsgate_cli::CliError;
 use vmsgate_keys::Actor;
 
@@ -50,7 +50,7 @@ async fn write<Filters: Serialize>(
     command: &str,
     reading: &Reading<Filters>,
 ) -> Result<(), StoreError> {
-    let event = vmsgate_audit::Event::Admin(Admin {
+    let act = Admin {
         act: Label::new(match act {
             Act::Read => "audit.read",
             Act::Export => "audit.export",
@@ -62,9 +62,6 @@ async fn write<Filters: Serialize>(
         before: None,
         // A few labels and numbers: never too large, and no fraction among them.
         after: Snapshot::of(reading).ok(),
-    });
-    let record = Record::new(UtcTime::from(Timestamp::now()), event);
-    let mut tx = database.begin_write().await?;
-    append(&mut tx, &Chain::admin(), &[record]).await?;
-    Ok(database.commit(tx).await?)
+    };
+    append_act(database, act, UtcTime::from(Timestamp::now())).await
 }

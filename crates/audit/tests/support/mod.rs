@@ -13,7 +13,7 @@ use uuid::Uuid;
 use vmsgate_audit::{
     AuditWriter, Chain, Create, Database, Destination, Fingerprint, FlowSubject, HostPort, Label, Ports,
     Protocol, Reason, Record, SessionSubject, StoredEntry, Traffic, UtcTime, Volume, WriterConfig, entries,
-    event::{Event, FlowClosed, FlowDenied, FlowOpened, SessionClosed, SessionOpened},
+    event::{Admin, Event, FlowClosed, FlowDenied, FlowOpened, SessionClosed, SessionOpened},
 };
 
 pub const T0: i64 = 1_772_357_400_000; // 2026-03-01T09:30:00.000Z
@@ -153,6 +153,17 @@ impl TestDb {
         let changed = sqlx::query(sqlx::AssertSqlSafe(sql)).execute(self.db.pool()).await.unwrap();
         assert_ne!(changed.rows_affected(), 0, "{sql}");
     }
+}
+
+pub fn administrative_act() -> Record {
+    let act = Admin {
+        act: "client.add".into(),
+        actor: "anna (uid 1000)".into(),
+        object: "laptop".into(),
+        before: None,
+        after: None,
+    };
+    Record::new(at(0), Event::Admin(act))
 }
 
 pub async fn append(db: &Database, chain: &Chain, records: &[Record]) {

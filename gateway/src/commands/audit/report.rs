@@ -10,7 +10,6 @@ use std::{io::Write, path::PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
-use serde::Serialize;
 use vmsgate_audit::{
     Label, UtcTime,
     report::{Report, Scope},
@@ -52,19 +51,6 @@ pub struct ReportArgs {
     out: PathBuf,
 }
 
-/// What was asked for, as it goes on record.
-#[derive(Debug, Serialize)]
-struct Asked<'a> {
-    since: UtcTime,
-    until: UtcTime,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<&'a Label>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operator: Option<&'a Label>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<&'a Label>,
-}
-
 pub async fn execute(context: &Context, args: &ReportArgs) -> Result<Exit, CliError> {
     let now = Timestamp::now();
     let scope = args.scope(now)?;
@@ -74,15 +60,8 @@ pub async fn execute(context: &Context, args: &ReportArgs) -> Result<Exit, CliEr
     let report = report.or_unexpected("cannot read the audit log")?;
     let proof = proof::proof_status(&database).await?;
 
-    let Scope { since, until, client, operator, server } = &report.scope;
-    let filters = Asked {
-        since: *since,
-        until: *until,
-        client: client.as_ref(),
-        operator: operator.as_ref(),
-        server: server.as_ref(),
-    };
-    let reading = Reading { filters, rows: report.people.values().map(|person| person.sessions).sum() };
+    let rows = report.people.values().map(|person| person.sessions).sum();
+    let reading = Reading { filters: &report.scope, rows };
     on_record::note(context, &database, Act::Report, "audit report", &reading).await?;
     database.close().await;
 
