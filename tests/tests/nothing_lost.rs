@@ -43,7 +43,7 @@ fn every_connection_that_a_server_saw_is_on_record_however_often_the_gateway_is_
         arrivals.wait_for_more(50);
         site.kill().unwrap();
         // What the server sees after this line cannot come from the gateway.
-        let seen = arrivals.take();
+        let seen = arrivals.seen();
         let flows: Vec<Flow> = site.records("flows", &["--limit", "1000000"]).unwrap();
         match Egress::asked_for().unwrap() {
             Egress::Proxy => {
@@ -124,14 +124,14 @@ fn a_full_disk_refuses_new_flows_spares_live_ones_says_so_and_recovers_by_itself
         let (ready, text) = status(&site);
         (!ready && text.contains("no room to write")).then_some(text)
     });
-    let seen = arrivals.take();
+    let seen = arrivals.seen();
     let later = live.progress().bytes + 1_000_000;
     live.wait_for(later).unwrap();
-    assert!(TcpStreamFrom(&client).connect().is_err(), "a new flow was let in: {told}");
+    assert!(connect(&client).is_err(), "a new flow was let in: {told}");
 
     disk.free();
     until("ready", || status(&site).0.then_some(()));
-    until("a new flow", || TcpStreamFrom(&client).connect().ok());
+    until("a new flow", || connect(&client).ok());
     drop(load);
     drop(live);
     site.stop().unwrap();
@@ -220,7 +220,7 @@ impl Arrivals {
         assert!(!late.timed_out(), "{} of {wanted} connections", seen.len());
     }
 
-    fn take(&self) -> Vec<SocketAddr> {
+    fn seen(&self) -> Vec<SocketAddr> {
         self.0.0.lock().unwrap().clone()
     }
 }
@@ -260,13 +260,10 @@ impl Drop for Load {
     }
 }
 
-struct TcpStreamFrom<'a>(&'a StockClient);
-
-impl TcpStreamFrom<'_> {
-    fn connect(&self) -> std::io::Result<TcpStream> {
-        let address = SocketAddr::new(Server::Mgmt.v4().into(), PORT);
-        self.0.host.namespace.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(3))).unwrap()
-    }
+/// One connection to [`Arrivals`].
+fn connect(client: &StockClient) -> std::io::Result<TcpStream> {
+    let address = SocketAddr::new(Server::Mgmt.v4().into(), PORT);
+    client.host.namespace.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(3))).unwrap()
 }
 
 /// A file system of its own, mounted over a data directory with all that is in it.
