@@ -205,20 +205,16 @@ section! {
         "How long records of sessions are kept, at least a day; `0s` keeps them for ever. Once a day the gateway \
          deletes what is older and leaves a signed tombstone, so that the log still verifies.";
     RETENTION_FLOWS, "retention-flows", Duration, Some((0, 3650 * DAY)), Default("180d"), "\"180d\"",
-        "How long records of flows are kept, at least a day; `0s` keeps them for ever. Once a day the gateway \
-         deletes what is older and leaves a signed tombstone, so that the log still verifies.";
+        "How long records of flows are kept; see `retention-sessions`.";
     RETENTION_DENIALS, "retention-denials", Duration, Some((0, 3650 * DAY)), Default("180d"), "\"180d\"",
-        "How long records of what was refused are kept, at least a day; `0s` keeps them for ever. Once a day the gateway \
-         deletes what is older and leaves a signed tombstone, so that the log still verifies.";
+        "How long records of what was refused are kept; see `retention-sessions`.";
     RETENTION_HANDSHAKES, "retention-handshakes", Duration, Some((0, 3650 * DAY)), Default("180d"), "\"180d\"",
-        "How long records of rejected handshakes are kept, at least a day; `0s` keeps them for ever. Once a day the gateway \
-         deletes what is older and leaves a signed tombstone, so that the log still verifies.";
+        "How long records of rejected handshakes are kept; see `retention-sessions`.";
     RETENTION_GATEWAY, "retention-gateway", Duration, Some((0, 3650 * DAY)), Default("730d"), "\"730d\"",
-        "How long records of the gateway's own starts, stops and configurations, and of signed checkpoints are kept, at least a day; `0s` keeps them for ever. Once a day the gateway \
-         deletes what is older and leaves a signed tombstone, so that the log still verifies.";
+        "How long records of the gateway's own starts, stops and configurations, and signed checkpoints, are \
+         kept; see `retention-sessions`.";
     RETENTION_ADMIN, "retention-admin", Duration, Some((0, 3650 * DAY)), Default("730d"), "\"730d\"",
-        "How long records of administrative acts are kept, at least a day; `0s` keeps them for ever. Once a day the gateway \
-         deletes what is older and leaves a signed tombstone, so that the log still verifies.";
+        "How long records of administrative acts are kept; see `retention-sessions`.";
 }
 
 section! {
