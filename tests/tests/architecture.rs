@@ -72,6 +72,14 @@ fn keys_knows_neither_tunnel_nor_netio_and_config_and_audit_know_nobody() {
     }
 }
 
+/// Both ends of a tunnel and the invitation's maker speak it, so it may know none of them.
+#[test]
+fn exchange_knows_the_configuration_alone_and_does_no_input_or_output() {
+    let expected = ["vmsgate-config", "vmsgate-exchange"].map(ToOwned::to_owned);
+    assert_eq!(ours("vmsgate-exchange"), BTreeSet::from(expected));
+    expect_nowhere(&sources("crates/exchange/src"), &IMPURE, |_| false);
+}
+
 #[test]
 fn the_shim_knows_no_registry_and_no_audit_log() {
     let shim = ours("vmsgate-shim");

@@ -1,0 +1,11 @@
+//! What a shim and a gateway say to each other about keys: the invitation token, the bodies of the control requests,
+//! and the agreement on a pre-shared key with ML-KEM-768. See docs/decisions/0011-key-lifecycle.md.
+
+pub mod agreement;
+pub mod body;
+pub mod invitation;
+mod token;
+
+pub use agreement::{Agreed, AgreementError, Binding, Offer, Purpose, answer};
+pub use invitation::{GATEWAY_ADDRESS, InvitationKeys};
+pub use token::{Token, TokenError};
