@@ -67,8 +67,7 @@ impl Registry {
 
     /// Uses a database that is open already, for the audit log perhaps.
     pub async fn within(db: Database) -> Result<Self, RegistryError> {
-        db.migrate("registry", sqlx::migrate!()).await?;
-        Ok(Self { db })
+        Ok(Self { db: db.migrated("registry", sqlx::migrate!()).await? })
     }
 
     pub fn database(&self) -> &Database {

@@ -52,6 +52,7 @@ pub enum Create {
 pub struct Database {
     pool: AnyPool,
     path: Arc<Path>,
+    access: Access,
     file: file::Identity,
 }
 
@@ -75,8 +76,7 @@ impl Database {
             }
         }
         let db = Self::connect(path.into(), Access::Write, CONNECTIONS, BUSY_TIMEOUT).await?;
-        db.migrate("audit", sqlx::migrate!()).await?;
-        Ok(db)
+        db.migrated("audit", sqlx::migrate!()).await
     }
 
     /// Opens the database as it is, for reading: nothing is migrated, and tables may be missing.
@@ -158,9 +158,29 @@ impl Database {
         self.commit(tx).await
     }
 
-    /// Waits until every connection is closed; the write-ahead log is then merged into the file.
+    /// The database with its tables up to date, or closed in order.
+    ///
+    /// # Errors
+    /// As for [`Database::migrate`].
+    pub async fn migrated(self, component: &'static str, migrator: Migrator) -> Result<Self, DbError> {
+        match self.migrate(component, migrator).await {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until every connection is closed; the write-ahead log is then merged into the file, and nothing is left
+    /// beside it, unless another process has it open.
+    ///
+    /// A reader leaves what was not merged before it came: a copy that is evidence stays as it is.
     pub async fn close(self) {
         self.pool.close().await;
+        if self.access == Access::Read {
+            file::remove_empty_log(&self.path).await;
+        }
     }
 
     /// Says what an error of the driver means for this database.
@@ -191,7 +211,7 @@ impl Database {
             .connect_with(options)
             .await
             .map_err(|e| DbError::from_driver(&path, e))?;
-        Ok(Self { pool, path, file })
+        Ok(Self { pool, path, access, file })
     }
 
     /// So that a reader of an up-to-date database never waits for a writer.

@@ -151,6 +151,44 @@ async fn a_write_protected_database_can_be_read_and_says_that_it_cannot_be_writt
 }
 
 #[tokio::test]
+async fn whoever_closes_last_leaves_nothing_beside_the_database_and_a_reader_changes_no_copy() {
+    let test = TestDb::new().await;
+    test.append(&gw1(), &[session_opened(0, 1)]).await;
+    // As after a crash: what was not merged into the file yet lies beside it.
+    let crashed = tempfile::tempdir().unwrap();
+    for name in ["vmsgate.db", "vmsgate.db-wal"] {
+        fs::copy(test.path.with_file_name(name), crashed.path().join(name)).unwrap();
+    }
+    test.db.clone().close().await;
+    assert_eq!(files(test.path.parent().unwrap()), ["vmsgate.db"]);
+
+    let whole = fs::read(&test.path).unwrap();
+    let reader = Database::open_read_only(&test.path).await.unwrap();
+    assert_eq!(vmsgate_audit::entries(&reader, &gw1(), 0, 10).await.unwrap().len(), 1);
+    reader.close().await;
+    assert_eq!(files(test.path.parent().unwrap()), ["vmsgate.db"]);
+    assert!(fs::read(&test.path).unwrap() == whole, "the file is the same, byte by byte");
+
+    let read = |name: &str| fs::read(crashed.path().join(name)).unwrap();
+    let before = (read("vmsgate.db"), read("vmsgate.db-wal"));
+    let reader = Database::open_read_only(&crashed.path().join("vmsgate.db")).await.unwrap();
+    assert_eq!(vmsgate_audit::entries(&reader, &gw1(), 0, 10).await.unwrap().len(), 1);
+    reader.close().await;
+    assert!((read("vmsgate.db"), read("vmsgate.db-wal")) == before, "evidence stays as it was found");
+}
+
+#[tokio::test]
+async fn a_database_that_is_refused_is_closed() {
+    let test = TestDb::new().await;
+    let future = "INSERT INTO _migrations_audit (version, description, success, checksum, execution_time)
+         VALUES (9999, 'future', 1, x'00', 0)";
+    test.tamper(future).await;
+    test.db.clone().close().await;
+    assert!(matches!(error(&test.path).await, DbError::Newer { .. }));
+    assert_eq!(files(test.path.parent().unwrap()), ["vmsgate.db"]);
+}
+
+#[tokio::test]
 async fn two_crates_migrate_the_same_database_without_seeing_each_other() {
     let test = TestDb::new().await;
     test.db.migrate("registry", migrator(&[(1, "CREATE TABLE client (name TEXT)")])).await.unwrap();
@@ -218,6 +256,13 @@ async fn garbage_behind_a_valid_header_is_an_error_and_no_panic() {
     let path = test.path.with_file_name("garbage.db");
     OpenOptions::new().write(true).create_new(true).open(&path).unwrap().write_all(&bytes).unwrap();
     assert!(matches!(error(&path).await, DbError::Damaged { .. }));
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 async fn error(path: &Path) -> DbError {

@@ -63,9 +63,31 @@ pub(super) enum Access {
 
 /// Whether there are writes beside the file that are not in it yet.
 pub(super) fn has_write_ahead_log(path: &Path) -> bool {
+    log_size(path).is_some_and(|bytes| bytes > 0)
+}
+
+/// Removes the empty write-ahead log that a reader alone makes and must leave behind. A connection for writing does so
+/// under SQLite's own locks, when it is the last one to close; it may fail where nothing can be written.
+pub(super) async fn remove_empty_log(path: &Path) {
+    if log_size(path) != Some(0) {
+        return;
+    }
+    let removed = async {
+        let options = connect_options(path, Access::Write)?;
+        let mut connection = options.connect().await.map_err(|e| DbError::from_driver(path, e))?;
+        let looked = sqlx::query("SELECT 1 FROM sqlite_master").fetch_optional(&mut connection).await;
+        let closed = connection.close().await;
+        looked.and(closed).map_err(|e| DbError::from_driver(path, e))
+    };
+    if let Err(error) = removed.await {
+        tracing::debug!(%error, "the empty write-ahead log stays beside the database");
+    }
+}
+
+fn log_size(path: &Path) -> Option<u64> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    std::fs::metadata(log).is_ok_and(|meta| meta.len() > 0)
+    std::fs::metadata(log).ok().map(|meta| meta.len())
 }
 
 pub(super) fn connect_options(path: &Path, access: Access) -> Result<AnyConnectOptions, DbError> {
