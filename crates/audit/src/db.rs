@@ -94,9 +94,10 @@ impl Database {
         }
         match Self::connect(Arc::clone(&path), Access::Read, 1, BUSY_TIMEOUT).await {
             // SQLite cannot make its lock files.
-            Err(DbError::CannotOpen { .. } | DbError::ReadOnly { .. })
-                if !file::has_write_ahead_log(&path) =>
-            {
+            Err(DbError::CannotOpen { .. } | DbError::ReadOnly { .. }) => {
+                if file::has_write_ahead_log(&path) {
+                    return Err(DbError::Unmerged { path: path.to_path_buf() });
+                }
                 Self::connect(path, Access::ReadUnchanging, 1, BUSY_TIMEOUT).await
             }
             outcome => outcome,

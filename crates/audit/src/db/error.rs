@@ -35,6 +35,11 @@ pub enum DbError {
     Full { path: PathBuf, source: sqlx::Error },
     #[error("the database {} cannot be opened", .path.display())]
     CannotOpen { path: PathBuf, source: sqlx::Error },
+    #[error(
+        "the newest writes to {0} lie in {0}-wal beside it, where they can only be read if that folder can be written to",
+        .path.display()
+    )]
+    Unmerged { path: PathBuf },
     #[error("the path {} is not valid UTF-8", .path.display())]
     PathNotUnicode { path: PathBuf },
     #[error("cannot access {}", .path.display())]
@@ -63,6 +68,9 @@ impl DbError {
             }
             Self::ReadOnly { .. } | Self::CannotOpen { .. } | Self::Io { .. } => {
                 "check the owner and the permissions of the file and its directory, and that its disk is mounted for writing"
+            }
+            Self::Unmerged { .. } => {
+                "copy the database and its `-wal` file together to a folder that you may write to, and read that copy"
             }
             Self::Busy { .. } => {
                 "another vmsgate command holds the database: wait for it to end and try again"
