@@ -39,27 +39,28 @@ fn main() -> ExitCode {
         };
         logging::init(&output, default);
         let printer = Printer::new(&output);
-        execute(Context { installation, printer }, &command)
+        let mut context = Context::new(installation, printer);
+        // For a short command. The workers of a gateway make runtimes of their own.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.or_unexpected("cannot start the runtime")?.block_on(async {
+            let result = execute(&mut context, &command).await;
+            context.close().await;
+            result
+        })
     })
 }
 
-fn execute(context: Context, command: &Command) -> Result<Exit, CliError> {
+async fn execute(context: &mut Context, command: &Command) -> Result<Exit, CliError> {
     match command {
-        Command::Run => block_on(commands::run::execute(&context)),
-        Command::Demo => block_on(commands::demo::execute(context)),
-        Command::Check(args) => block_on(commands::check::execute(&context, args)),
-        Command::Explain(args) => block_on(commands::explain::execute(&context, args)),
-        Command::Status => block_on(commands::status::execute(&context)),
-        Command::Sessions(args) => block_on(commands::sessions::execute(&context, args)),
-        Command::Flows(args) => block_on(commands::flows::execute(&context, args)),
-        Command::Denials(args) => block_on(commands::denials::execute(&context, args)),
-        Command::Audit(command) => block_on(commands::audit::execute(&context, command)),
-        Command::Who(args) => block_on(commands::who::execute(&context, args)),
+        Command::Run => commands::run::execute(context).await,
+        Command::Demo => commands::demo::execute(context).await,
+        Command::Check(args) => commands::check::execute(context, args).await,
+        Command::Explain(args) => commands::explain::execute(context, args).await,
+        Command::Status => commands::status::execute(context).await,
+        Command::Sessions(args) => commands::sessions::execute(context, args).await,
+        Command::Flows(args) => commands::flows::execute(context, args).await,
+        Command::Denials(args) => commands::denials::execute(context, args).await,
+        Command::Audit(command) => commands::audit::execute(context, command).await,
+        Command::Who(args) => commands::who::execute(context, args).await,
     }
-}
-
-/// Runs a short command. The gateway itself makes its own runtime.
-fn block_on(command: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.or_unexpected("cannot start the runtime")?.block_on(command)
 }

@@ -68,11 +68,27 @@ impl DataDir {
         let (keystore, master) = Keystore::generate(passphrase)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(directory)?;
         let registry = Registry::within(Database::open(&self.database(), Create::Yes).await?).await?;
+        match self.fill(&registry, (&keystore, &master), settings, actor).await {
+            Ok(identity) => Ok(Installation { registry, master, identity }),
+            Err(error) => {
+                registry.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn fill(
+        &self,
+        registry: &Registry,
+        (keystore, master): (&Keystore, &MasterKey),
+        settings: &Settings,
+        actor: &Actor,
+    ) -> Result<Identity, InitError> {
         let mut change = registry.change(actor).await?;
-        let identity = change.initialise(settings, &master).await?;
+        let identity = change.initialise(settings, master).await?;
         keystore.write(&self.keystore(), Existing::Keep)?;
         change.commit().await?;
-        Ok(Installation { registry, master, identity })
+        Ok(identity)
     }
 }
 

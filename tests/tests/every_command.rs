@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
     net::UdpSocket,
     path::PathBuf,
@@ -17,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
-use vmsgate_tests::{binaries, process::PATIENCE};
+use vmsgate_tests::{binaries, process::PATIENCE, require::can_run};
 
 /// What a command is to leave behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,22 +102,28 @@ fn every_command_leaves_its_record_and_the_others_leave_everything_as_it_was() {
         let installation = template.copy();
         let mut run = installation.command(program);
         run.args(command.split(' ')).args(*arguments);
+        let mut run = || {
+            let output = run.stderr(Stdio::piped()).output().unwrap();
+            // Before anybody else opens the database, and closes it in order.
+            assert_eq!(installation.beside_the_database(), Vec::<String>::new(), "{what}: left open");
+            output
+        };
         match leaves {
             RecordsOfTheGateway => {}
             RecordOfANewInstallation(kind) => {
                 fs::remove_dir_all(installation.data()).unwrap();
                 fs::remove_file(installation.path("gateway.toml")).unwrap();
-                succeeds(&what, &mut run);
+                succeeded(&what, &run());
                 assert_eq!(installation.acts_after("0"), [*kind], "{what}");
                 installation.expect_the_person(&what);
             }
             Record(kind) => {
-                succeeds(&what, &mut run);
+                succeeded(&what, &run());
                 assert_eq!(installation.acts_after(&newest), [*kind], "{what}");
                 installation.expect_the_person(&what);
             }
             RecordOfReading(kind) => {
-                run.output().unwrap();
+                run();
                 assert_eq!(installation.acts_after(&newest), [*kind], "{what}");
                 installation.expect_the_person(&what);
                 assert!(
@@ -125,10 +132,58 @@ fn every_command_leaves_its_record_and_the_others_leave_everything_as_it_was() {
                 );
             }
             Nothing => {
-                run.output().unwrap();
+                run();
                 assert!(installation.state() == before, "{what}: changed something without a record");
             }
         }
+    }
+}
+
+/// An auditor's medium, or a disk that the system has made read-only because it fails.
+#[test]
+fn a_folder_that_nothing_can_be_written_to_is_read_and_what_cannot_be_read_says_what_to_do() {
+    if !can_run(&["unshare", "mount", "sh"]) {
+        return;
+    }
+    let installation = Installation::make();
+    let ask = |arguments: &str| -> (bool, String, String) {
+        let script = format!(
+            "mount --bind data data && mount -o remount,bind,ro data && exec \"$VMSGATE\" {arguments}"
+        );
+        let mut command = installation.prepared("unshare");
+        command.args(["--mount", "--", "/bin/sh", "-c", &script]);
+        command
+            .env("VMSGATE", binaries::built().unwrap().join(GATEWAY))
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let readings = ["sessions", "flows", "denials", "audit checkpoint", "audit export"];
+    for arguments in readings {
+        let (succeeded, _, stderr) = ask(arguments);
+        assert!(succeeded, "{arguments}: {stderr}");
+        assert!(stderr.contains("warning: this reading is not on record"), "{arguments}: {stderr}");
+    }
+    let (succeeded, out, stderr) = ask("audit verify");
+    assert!(
+        succeeded && out.contains("proven, with the key") && !stderr.contains("warning"),
+        "{out}{stderr}"
+    );
+    let records = installation.kinds().len();
+    let (_, exported, _) = ask("audit export");
+    assert_eq!(exported.lines().count(), records, "the whole log");
+
+    // What a killed gateway left is read with it, or, where that cannot be, not passed over in silence.
+    installation.leave_a_write_unmerged();
+    let (_, exported, stderr) = ask("audit export");
+    assert_eq!(exported.lines().count(), records + 1, "{stderr}");
+    fs::remove_file(installation.data().join("vmsgate.db-shm")).unwrap();
+    for arguments in [&readings[..], &["audit verify"]].concat() {
+        let (succeeded, out, stderr) = ask(arguments);
+        assert!(!succeeded && out.is_empty(), "{arguments}: {out}");
+        assert!(stderr.contains("vmsgate.db-wal beside it"), "{arguments}: {stderr}");
+        assert!(stderr.contains("hint: copy the database and its `-wal` file"), "{arguments}: {stderr}");
     }
 }
 
@@ -191,6 +246,7 @@ impl Installation {
             succeeds(&arguments.join(" "), made.command(KEYS).args(arguments));
         }
         made.run_the_gateway_once();
+        assert_eq!(made.beside_the_database(), Vec::<String>::new(), "the gateway left it open");
         made
     }
 
@@ -222,7 +278,11 @@ impl Installation {
 
     /// A program in the installation's folder, started by automation that acts for somebody.
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(binaries::built().unwrap().join(program));
+        self.prepared(binaries::built().unwrap().join(program))
+    }
+
+    fn prepared(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command
             .current_dir(self.0.path())
             .env_clear()
@@ -236,12 +296,37 @@ impl Installation {
         command
     }
 
+    /// As a gateway does that is killed after it has recorded something.
+    fn leave_a_write_unmerged(&self) {
+        let kept = ["vmsgate.db", "vmsgate.db-wal", "vmsgate.db-shm"];
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            // As long as somebody has the database open, whoever else closes it merges nothing.
+            let database = format!("sqlite:{}", self.data().join("vmsgate.db").display());
+            let mut connection = SqliteConnection::connect(&database).await.unwrap();
+            sqlx::query("SELECT 1 FROM audit_chain").fetch_all(&mut connection).await.unwrap();
+            succeeds("client suspend", self.command(KEYS).args(["client", "suspend", "anna"]));
+            let files = kept.map(|name| fs::read(self.data().join(name)).unwrap());
+            connection.close().await.unwrap();
+            for (name, content) in kept.iter().zip(files) {
+                fs::write(self.data().join(name), content).unwrap();
+            }
+        });
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     fn data(&self) -> PathBuf {
         self.path("data")
+    }
+
+    /// SQLite's files that whoever closes the database last removes.
+    fn beside_the_database(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.data()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("vmsgate.db-")).collect()
     }
 
     fn kinds(&self) -> Vec<String> {
@@ -317,6 +402,9 @@ impl Drop for Gateway {
 }
 
 fn succeeds(what: &str, command: &mut Command) {
-    let Output { status, stderr, .. } = command.stderr(Stdio::piped()).output().unwrap();
-    assert!(status.success(), "{what}: {status}\n{}", String::from_utf8_lossy(&stderr));
+    succeeded(what, &command.stderr(Stdio::piped()).output().unwrap());
+}
+
+fn succeeded(what: &str, Output { status, stderr, .. }: &Output) {
+    assert!(status.success(), "{what}: {status}\n{}", String::from_utf8_lossy(stderr));
 }

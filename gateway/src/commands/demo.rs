@@ -4,6 +4,6 @@ use vmsgate_cli::{CliError, Exit};
 
 use super::Context;
 
-pub async fn execute(context: Context) -> Result<Exit, CliError> {
+pub async fn execute(context: &mut Context) -> Result<Exit, CliError> {
     crate::demo::run(context).await
 }

@@ -1,5 +1,8 @@
 //! One file per subcommand, and what they share.
 
+use std::cell::RefCell;
+
+use vmsgate_audit::Database;
 use vmsgate_cli::{CliError, Printer, WithHint, args::InstallationArgs};
 use vmsgate_config::{Config, Finding};
 use vmsgate_keys::{Actor, DataDir, Passphrase};
@@ -22,9 +25,27 @@ pub mod who;
 pub struct Context {
     pub installation: InstallationArgs,
     pub printer: Printer,
+    opened: RefCell<Vec<Database>>,
 }
 
 impl Context {
+    pub fn new(installation: InstallationArgs, printer: Printer) -> Self {
+        Self { installation, printer, opened: RefCell::default() }
+    }
+
+    /// Sees to it that a database is closed at the end of the command, however that ends.
+    fn keep(&self, database: &Database) {
+        self.opened.borrow_mut().push(database.clone());
+    }
+
+    /// Ends the command in order, also after an error.
+    pub async fn close(&self) {
+        let opened = self.opened.take();
+        for database in opened {
+            database.close().await;
+        }
+    }
+
     /// The configuration, for commands that cannot do without.
     pub fn config(&self) -> Result<Config, CliError> {
         let path = self.installation.config_path();

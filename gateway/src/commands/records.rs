@@ -110,7 +110,9 @@ pub(super) async fn open(context: &Context) -> Result<Database, CliError> {
         Err(DbError::ReadOnly { .. } | DbError::CannotOpen { .. }) => Database::open_read_only(&path).await,
         opened => opened,
     };
-    opened.map_err(database_error)
+    let database = opened.map_err(database_error)?;
+    context.keep(&database);
+    Ok(database)
 }
 
 pub(super) fn print<Row: Serialize>(

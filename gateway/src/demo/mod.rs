@@ -32,7 +32,7 @@ pub const CLIENT: &str = "alice-laptop";
 const ROLE: &str = "demo-operator";
 
 /// Runs the demonstration and removes what it made.
-pub async fn run(context: Context) -> Result<Exit, CliError> {
+pub async fn run(context: &mut Context) -> Result<Exit, CliError> {
     let folder = tempfile::tempdir().or_unexpected("cannot make a temporary folder")?;
     let local = LocalSet::new();
     let shown = local.run_until(tokio::time::timeout(LIMIT, show(context, folder.path()))).await;
@@ -41,7 +41,7 @@ pub async fn run(context: Context) -> Result<Exit, CliError> {
     })
 }
 
-async fn show(mut context: Context, folder: &Path) -> Result<Exit, CliError> {
+async fn show(context: &mut Context, folder: &Path) -> Result<Exit, CliError> {
     let steps = Steps::new(&context.printer);
     let vms = Vms::start().await?;
     steps.vms(&vms)?;
@@ -73,7 +73,7 @@ async fn show(mut context: Context, folder: &Path) -> Result<Exit, CliError> {
     result?;
 
     context.installation = installation(&site.data);
-    steps::show_records(&context).await?;
+    steps::show_records(context).await?;
     steps::show_next(&context.printer)?;
     Ok(Exit::Done)
 }

@@ -60,6 +60,27 @@ pub struct Start {
     pub actor: Actor,
 }
 
+/// What is read before anything is started.
+struct Opened {
+    network: Network,
+    workers: u8,
+    master: MasterKey,
+    registry: Registry,
+}
+
+impl Opened {
+    async fn open(start: &Start) -> Result<Self, CliError> {
+        let workers = network::workers(&start.config);
+        // While this is the only thread: with egress `tun` it gives up every right that later threads would inherit.
+        let network = network::open(&start.config, workers)?;
+        let keystore = Keystore::read(&start.data.keystore());
+        let keystore = keystore.map_err(keystore_error)?;
+        let master = keystore.open(&start.passphrase).map_err(keystore_error)?;
+        let registry = Registry::open(&start.data.database()).await.map_err(registry_error)?;
+        Ok(Self { network, workers, master, registry })
+    }
+}
+
 /// A running gateway.
 pub struct Gateway {
     config: Config,
@@ -83,15 +104,19 @@ pub struct Gateway {
 impl Gateway {
     /// Starts everything, cheapest to refuse first. An error leaves nothing behind.
     pub async fn start(start: Start) -> Result<Gateway, CliError> {
-        let Start { config, config_path, data, passphrase, actor } = start;
-        let count = network::workers(&config);
+        let opened = Opened::open(&start).await?;
+        let database = opened.registry.database().clone();
+        let started = Self::start_with(start, opened).await;
+        if started.is_err() {
+            database.close().await;
+        }
+        started
+    }
+
+    async fn start_with(start: Start, opened: Opened) -> Result<Gateway, CliError> {
+        let Start { config, config_path, data, actor, .. } = start;
+        let Opened { network, workers: count, master, registry } = opened;
         let health = Health::new(Instant::now(), count);
-        // While this is the only thread: with egress `tun` it gives up every right that later threads would inherit.
-        let network = network::open(&config, count)?;
-        let keystore = Keystore::read(&data.keystore());
-        let keystore = keystore.map_err(keystore_error)?;
-        let master = keystore.open(&passphrase).map_err(keystore_error)?;
-        let registry = Registry::open(&data.database()).await.map_err(registry_error)?;
         let identities = registry.identities().await.map_err(registry_error)?;
         let secrets = unseal(&identities, &master).map_err(registry_error)?;
 
@@ -184,16 +209,27 @@ impl Gateway {
     pub async fn serve(
         mut self,
         stop: impl Future<Output = &'static str>,
-        mut reload: impl AsyncFnMut(),
+        reload: impl AsyncFnMut(),
     ) -> Result<(), CliError> {
+        let served = self.serve_until(stop, reload).await;
+        let reason = served.as_ref().map_or("failure", |reason| *reason);
+        let ended = self.end(reason).await;
+        served.and(ended)
+    }
+
+    async fn serve_until(
+        &mut self,
+        stop: impl Future<Output = &'static str>,
+        mut reload: impl AsyncFnMut(),
+    ) -> Result<&'static str, CliError> {
         let mut registry = every(REGISTRY_POLL);
         let mut file = every(FILE_POLL);
         let mut clock = ClockWatch::new(Instant::now(), now());
         let mut stop = std::pin::pin!(stop);
-        let reason = loop {
+        loop {
             self.report_audit();
             tokio::select! {
-                reason = &mut stop => break reason,
+                reason = &mut stop => return Ok(reason),
                 () = self.workers.ended() => return Err(worker_error(WorkerError::Gone)),
                 _ = registry.tick() => {
                     if let Some(stepped) = clock.look(Instant::now(), now()) {
@@ -217,8 +253,7 @@ impl Gateway {
                     let _ = reply.send(status);
                 }
             }
-        };
-        self.end(reason).await
+        }
     }
 
     /// Takes over what changed in the registry. An unreadable registry leaves everybody as they are.
@@ -293,7 +328,8 @@ impl Gateway {
     /// Cuts everybody off, writes the last records, closes the sockets.
     async fn end(mut self, reason: &'static str) -> Result<(), CliError> {
         tracing::info!(reason, "stopping");
-        self.workers.stop().await.map_err(worker_error)?;
+        // One that is gone keeps neither the others from closing their sessions nor the log from its end.
+        let workers = self.workers.stop().await.map_err(worker_error);
         let event = Event::GatewayStopped(GatewayStopped { reason: Reason::new(reason) });
         let record = Record::new(now(), event).under_policy(policy_label(&self.config.version));
         self.recording.audit.append(record);
@@ -308,7 +344,7 @@ impl Gateway {
             // Aborted on purpose; waiting makes sure that its socket is closed.
             let _ = server.await;
         }
-        stopped.or_user("the last audit records could not be written")
+        stopped.or_user("the last audit records could not be written").and(workers)
     }
 }
 

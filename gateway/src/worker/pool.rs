@@ -134,12 +134,13 @@ impl Workers {
         loops.join_next().await;
     }
 
-    /// Ends every session.
+    /// Ends every session, also when a worker is gone.
     pub async fn stop(&self) -> Result<(), WorkerError> {
+        let mut outcome = Ok(());
         for worker in &self.workers {
-            worker.stop().await?;
+            outcome = outcome.and(worker.stop().await);
         }
-        Ok(())
+        outcome
     }
 
     pub fn count(&self) -> u8 {

@@ -88,5 +88,7 @@ pub async fn execute(context: &Context, command: &AuditCommand) -> Result<Exit, 
 
 /// The database of the installation, for reading.
 async fn open(context: &Context) -> Result<Database, CliError> {
-    Database::open_read_only(&context.data_dir()?.database()).await.map_err(database_error)
+    let database = Database::open_read_only(&context.data_dir()?.database()).await.map_err(database_error)?;
+    context.keep(&database);
+    Ok(database)
 }

@@ -25,5 +25,6 @@ pub(super) async fn look_up(context: &Context, name: &str) -> Result<Caller, Cli
 
 async fn find(context: &Context, name: &str) -> Result<Client, CliError> {
     let registry = Registry::open(&context.data_dir()?.database()).await.map_err(registry_error)?;
+    context.keep(registry.database());
     registry.client(name).await.map_err(registry_error)
 }
