@@ -11,8 +11,8 @@ mod inner;
 mod lan;
 mod sessions;
 pub mod shard;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, feature = "verdicts"))]
+pub mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};

@@ -3,13 +3,43 @@
 use vmsgate_audit::{AuditWriter, Chain, Create, Database, WriterConfig, entries};
 use vmsgate_tunnel::event::{ClientInfo, Rejection, SessionEnd};
 use vmsgate_tunnel::flow::{CloseReason, FirstBytes, FlowLimits, FlowTable};
+use vmsgate_tunnel::gateway::tests::verdicts;
 use vmsgate_tunnel::packet::FiveTuple;
 use vmsgate_tunnel::policy::{Allowed, DenyReason};
 
 use super::*;
 
 #[tokio::test]
+async fn every_verdict_of_the_state_machine_leaves_its_record_and_so_does_what_came_before_it() {
+    let all = [
+        ("flow.denied", verdicts::denials()),
+        ("handshake.rejected", verdicts::rejections()),
+        ("flow.closed", verdicts::closings()),
+        ("session.closed", verdicts::ends()),
+    ];
+    for (kind, verdicts) in all {
+        for (reason, events) in verdicts {
+            let wanted: Vec<_> = events.iter().map(wanted).collect();
+            let found = recorded(events).await;
+            assert_eq!(found, wanted, "{kind} {reason}");
+            let verdict = (kind.to_owned(), Some(reason.to_owned()));
+            assert_eq!(
+                found.iter().filter(|record| **record == verdict).count(),
+                1,
+                "{kind} {reason}: {found:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_event_of_the_state_machine_becomes_a_record_with_its_reason() {
+    let wanted: Vec<_> = events().iter().map(wanted).collect();
+    assert_eq!(recorded(events()).await, wanted);
+}
+
+/// Kinds and reasons of the records that events leave in a new database.
+async fn recorded(events: Vec<GatewayEvent>) -> Vec<(String, Option<String>)> {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&folder.path().join("vmsgate.db"), Create::Yes).await.unwrap();
     let chain = Chain::gateway("gw-1");
@@ -22,9 +52,7 @@ async fn every_event_of_the_state_machine_becomes_a_record_with_its_reason() {
         failure_grace: Duration::ZERO,
     };
     let mut evidence = Evidence::new(recording, "policy-1");
-    let wanted: Vec<(String, Option<String>)> = events().iter().map(wanted).collect();
-
-    for event in events() {
+    for event in events {
         match event {
             GatewayEvent::FlowOpened { flow, at } => {
                 let Clearance::Recorded(record) = evidence.flow_opened(&flow, at, None) else {
@@ -38,13 +66,13 @@ async fn every_event_of_the_state_machine_becomes_a_record_with_its_reason() {
     writer.stop(Duration::from_secs(10)).await.unwrap();
 
     let stored = entries(&database, &chain, 0, 100).await.unwrap();
-    let found = stored.iter().map(|entry| {
-        let record: serde_json::Value = serde_json::from_str(&entry.text).unwrap();
+    let read = |text: &str| {
+        let record: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(record["policy"], "policy-1");
         let text = |member: &str| record[member].as_str().map(str::to_owned);
         (text("kind").unwrap(), text("reason"))
-    });
-    assert_eq!(found.collect::<Vec<_>>(), wanted);
+    };
+    stored.iter().map(|entry| read(&entry.text)).collect()
 }
 
 /// One of each, in an order in which they may happen.

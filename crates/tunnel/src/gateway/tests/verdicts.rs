@@ -12,24 +12,80 @@ const REQUIRE_TLS: &str = "service web: require-tls";
 const GRE: u8 = 47;
 const RST: u8 = 4;
 
+/// Verdicts by the words of their reasons, and all that the state machine reported when each was brought about.
+pub type Reported = Vec<(&'static str, Vec<GatewayEvent>)>;
+
+/// Every refusal of a flow.
+pub fn denials() -> Reported {
+    DENIALS.iter().map(|reason| (reason.as_str(), refused(*reason).events)).collect()
+}
+
+/// Every rejection of a handshake.
+pub fn rejections() -> Reported {
+    REJECTIONS.iter().map(|reason| (reason.as_str(), rejected(*reason).events)).collect()
+}
+
+/// Every end of a flow.
+pub fn closings() -> Reported {
+    CLOSINGS.iter().map(|reason| (reason.as_str(), closed(*reason).events)).collect()
+}
+
+/// Every end of a session.
+pub fn ends() -> Reported {
+    ENDS.iter().map(|reason| (reason.as_str(), ended(*reason).events)).collect()
+}
+
+const DENIALS: [DenyReason; 10] = [
+    DenyReason::UnknownDestination,
+    DenyReason::NotInRole,
+    DenyReason::NeverExposed,
+    DenyReason::ClientToClient,
+    DenyReason::GatewayPort,
+    DenyReason::UnknownRole,
+    DenyReason::AuditUnavailable,
+    DenyReason::FlowLimit,
+    DenyReason::Protocol,
+    DenyReason::TlsRequired,
+];
+
+const REJECTIONS: [Rejection; 7] = [
+    Rejection::UnknownKey,
+    Rejection::Suspended,
+    Rejection::Revoked,
+    Rejection::ValidityEnded,
+    Rejection::Forged,
+    Rejection::Replayed,
+    Rejection::RateLimited,
+];
+
+const CLOSINGS: [CloseReason; 12] = [
+    CloseReason::Finished,
+    CloseReason::Reset,
+    CloseReason::ServerRefused,
+    CloseReason::ServerUnreachable,
+    CloseReason::ClientUnreachable,
+    CloseReason::Idle,
+    CloseReason::Evicted,
+    CloseReason::Policy,
+    CloseReason::TlsRequired,
+    CloseReason::ClientBlocked,
+    CloseReason::AuditUnavailable,
+    CloseReason::Shutdown,
+];
+
+const ENDS: [SessionEnd; 6] = [
+    SessionEnd::Expired,
+    SessionEnd::Revoked,
+    SessionEnd::Suspended,
+    SessionEnd::ValidityEnded,
+    SessionEnd::Removed,
+    SessionEnd::Shutdown,
+];
+
 #[test]
 fn every_reason_to_refuse_a_flow_leaves_a_denial_with_the_rule_that_decided_and_the_nearest_one() {
-    use DenyReason::*;
-    let all = [
-        UnknownDestination,
-        NotInRole,
-        NeverExposed,
-        ClientToClient,
-        GatewayPort,
-        UnknownRole,
-        AuditUnavailable,
-        FlowLimit,
-        Protocol,
-        TlsRequired,
-    ];
-    for reason in all {
-        let mut world = World::new();
-        be_refused(&mut world, reason);
+    for reason in DENIALS {
+        let mut world = refused(reason);
         let denials = world.denials();
         let [denial] = &denials[..] else { panic!("{reason}: {denials:?}") };
         assert_eq!((denial.reason, &*denial.session.client.name, denial.count), (reason, "alice", 1));
@@ -42,9 +98,8 @@ fn every_reason_to_refuse_a_flow_leaves_a_denial_with_the_rule_that_decided_and_
 #[test]
 fn every_reason_to_reject_a_handshake_leaves_its_event_and_names_a_known_client() {
     use Rejection::*;
-    for reason in [UnknownKey, Suspended, Revoked, ValidityEnded, Forged, Replayed, RateLimited] {
-        let mut world = World::new();
-        be_rejected(&mut world, reason);
+    for reason in REJECTIONS {
+        let world = rejected(reason);
         let found = world.rejected();
         let [rejected] = &found[..] else { panic!("{reason:?}: {found:?}") };
         assert_eq!((rejected.reason, rejected.source, rejected.count), (reason, world.outside[0], 1));
@@ -56,39 +111,45 @@ fn every_reason_to_reject_a_handshake_leaves_its_event_and_names_a_known_client(
 
 #[test]
 fn every_reason_to_close_a_flow_leaves_its_event() {
-    use CloseReason::*;
-    let all = [
-        Finished,
-        Reset,
-        ServerRefused,
-        ServerUnreachable,
-        ClientUnreachable,
-        Idle,
-        Evicted,
-        Policy,
-        TlsRequired,
-        ClientBlocked,
-        AuditUnavailable,
-        Shutdown,
-    ];
-    for reason in all {
-        let mut world = World::new();
-        be_closed(&mut world, reason);
-        world.drain_events();
-        assert_eq!(world.closed(), [reason]);
+    for reason in CLOSINGS {
+        assert_eq!(closed(reason).closed(), [reason]);
     }
 }
 
 #[test]
 fn every_reason_to_end_a_session_leaves_its_event() {
-    use SessionEnd::*;
-    for reason in [Expired, Revoked, Suspended, ValidityEnded, Removed, Shutdown] {
-        let mut world = World::new();
-        world.connect(0);
-        be_ended(&mut world, reason);
-        world.drain_events();
-        assert_eq!(world.ended(), [reason]);
+    for reason in ENDS {
+        assert_eq!(ended(reason).ended(), [reason]);
     }
+}
+
+fn refused(reason: DenyReason) -> World {
+    let mut world = World::new();
+    be_refused(&mut world, reason);
+    world.report_what_was_folded();
+    world
+}
+
+fn rejected(reason: Rejection) -> World {
+    let mut world = World::new();
+    be_rejected(&mut world, reason);
+    world.report_what_was_folded();
+    world
+}
+
+fn closed(reason: CloseReason) -> World {
+    let mut world = World::new();
+    be_closed(&mut world, reason);
+    world.drain_events();
+    world
+}
+
+fn ended(reason: SessionEnd) -> World {
+    let mut world = World::new();
+    world.connect(0);
+    be_ended(&mut world, reason);
+    world.drain_events();
+    world
 }
 
 /// What the record is to name: a part of the rule that decided, and the nearest rule.
@@ -289,8 +350,12 @@ impl World {
         assert_eq!(gateway.handle_datagram(from, datagram, room, *now, &mut down, egress), None);
     }
 
-    fn rejected(&mut self) -> Vec<RejectedHandshakes> {
+    /// Refusals are folded, and reported after a while.
+    fn report_what_was_folded(&mut self) {
         self.pass_time(Duration::from_secs(11));
+    }
+
+    fn rejected(&self) -> Vec<RejectedHandshakes> {
         let rejected = |event: &GatewayEvent| match event {
             GatewayEvent::HandshakeRejected(rejected) => Some(rejected.clone()),
             _ => None,
