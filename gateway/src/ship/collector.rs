@@ -10,11 +10,13 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::Request;
+use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use vmsgate_config::Receiver;
 use zeroize::Zeroizing;
 
@@ -92,7 +94,7 @@ impl Collector {
         request.headers_mut().extend(self.headers.clone());
         self.requests.ready().await?;
         let response = self.requests.send_request(request).await?;
-        let (status, retry_after) = (response.status(), retry_after(&response));
+        let (status, retry_after) = (response.status(), retry_after(response.headers(), Timestamp::now()));
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
         // An answer that is too long or breaks off does not change what the status said.
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
@@ -111,9 +113,14 @@ impl fmt::Debug for Collector {
     }
 }
 
-fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+/// Seconds, or the time when to come again (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => rfc2822::parse(text).ok()?.timestamp().duration_since(now).try_into().ok()?,
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
 }
 
 async fn read_headers(path: &Path) -> Result<HeaderMap, ShipError> {
@@ -141,6 +148,27 @@ fn parse_headers(text: &str) -> Result<HeaderMap, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_receiver_may_ask_for_a_wait_in_seconds_or_by_date_but_for_no_endless_one() {
+        let now = "2026-11-06T08:49:30Z".parse().unwrap();
+        let asked = |text: &'static str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
+            retry_after(&headers, now).map(|wait| wait.as_secs())
+        };
+        for (text, wait) in [
+            ("7", Some(7)),
+            ("Fri, 06 Nov 2026 08:49:37 GMT", Some(7)),
+            ("Fri, 06 Nov 2026 08:49:20 GMT", None),
+            ("999999999", Some(300)),
+            ("Fri, 06 Nov 2099 08:49:37 GMT", Some(300)),
+            ("-7", None),
+            ("soon", None),
+        ] {
+            assert_eq!(asked(text), wait, "{text}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
 
     #[test]
     fn a_header_per_line_is_read_and_never_shown() {

@@ -1,5 +1,7 @@
 //! Collectors that refuse, keep only some, close idle connections, and want a secret.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -89,6 +91,26 @@ async fn a_refused_batch_is_sent_again_and_one_kept_in_part_is_not() {
     log.cursor_at("collector", &gateway(), 5).await;
     let status = status(&shipping, |status| status.behind == 0).await;
     assert_eq!((status.rejected, status.state), (1, ShipState::Connected));
+}
+
+/// The first wait of our own lasts a second at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_asks_for_a_wait_is_left_alone_for_so_long() {
+    let log = Log::new().await;
+    log.append(&gateway(), 1).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = format!("otlp+http://{}", listener.local_addr().unwrap());
+    let _shipping = log.ship(&[ship("collector", &to)]);
+    let mut stream = accept(&listener).await;
+    assert_eq!(read(&mut stream).await.seqs(), [1]);
+    let asked = Instant::now();
+    answer(&mut stream, "429 Too Many Requests\r\nretry-after: 3", "").await;
+    let mut stream = accept(&listener).await;
+    let waited = asked.elapsed();
+    assert!(waited >= Duration::from_secs(3), "it came again after {waited:?}");
+    assert_eq!(read(&mut stream).await.seqs(), [1]);
+    answer(&mut stream, "200 OK", "").await;
+    log.cursor_at("collector", &gateway(), 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
