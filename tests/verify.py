@@ -304,6 +304,7 @@ def walk(database, chain, key, anchors, index):
 
 
 def verify(database, key, anchors):
+    given = key
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     stored = []
     if "audit_key" in tables:
@@ -321,6 +322,8 @@ def verify(database, key, anchors):
         walk(database, chain, key, of_chain, index)
     expect(all(anchor[0] in chains for anchor in anchors), "a chain of the anchors is missing")
     index.compare(database)
+    signed = database.execute("SELECT COUNT(*) FROM audit_record WHERE kind = 'audit.checkpoint'").fetchone()[0]
+    expect(not (given and chains) or signed, "nothing is signed with the given key")
 
 
 def main():

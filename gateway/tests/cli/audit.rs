@@ -341,6 +341,36 @@ async fn a_cut_that_was_covered_up_and_a_log_written_anew_need_an_anchor_or_the_
     assert!(outcome.starts_with("exit 1\n") && outcome.contains("it was replaced"), "{outcome}");
 }
 
+/// The key is in the database from the installation on, before anything is signed with it.
+#[tokio::test]
+async fn a_log_without_a_signature_is_intact_and_not_proven() {
+    if !has_tools() {
+        return;
+    }
+    let log = log().await;
+    let unsigned = log.edited(
+        "DELETE FROM audit_record WHERE chain <> 'admin' OR kind = 'audit.checkpoint';
+         DELETE FROM audit_chain WHERE chain <> 'admin';
+         UPDATE audit_chain SET (seq, hash) = (SELECT seq, hash FROM audit_record ORDER BY seq DESC LIMIT 1);
+         DELETE FROM audit_session; DELETE FROM audit_flow;",
+    );
+    let outcome = log.verify(&unsigned, &[]);
+    assert!(
+        outcome.starts_with("exit 0\n") && outcome.contains("intact, but nothing in it is signed"),
+        "{outcome}"
+    );
+    assert!(!outcome.contains("with the key"), "{outcome}");
+    // Whoever has the key expects signatures, and whoever kept an anchor knows that there was one.
+    let key = log.key.verifying_key().to_string();
+    let outcome = log.verify(&unsigned, &["--key", &key]);
+    assert!(
+        outcome.starts_with("exit 1\n") && outcome.contains("NOT PROVEN: nothing in it is signed"),
+        "{outcome}"
+    );
+    let outcome = log.verify(&unsigned, &["--anchor", log.anchor()]);
+    assert!(outcome.starts_with("exit 1\n") && outcome.contains("its tail was cut off"), "{outcome}");
+}
+
 #[tokio::test]
 async fn the_answers_are_there_for_programs_too() {
     let log = log().await;

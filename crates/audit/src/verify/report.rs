@@ -25,6 +25,13 @@ pub struct Report {
     pub faults: Vec<String>,
 }
 
+impl Report {
+    /// Whether a checkpoint that holds signs some of it. Without one, the records fit each other and no more is proven.
+    pub fn is_signed(&self) -> bool {
+        self.chains.iter().any(|chain| chain.proven_until.is_some())
+    }
+}
+
 /// Where the key came from: what it proves depends on that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -25,7 +25,8 @@ pub enum AuditCommand {
     /// and on a copy. The log alone proves nothing against somebody who replaced the key in it as well: give the key with
     /// --key, or a copy of a checkpoint that was kept elsewhere with --anchor, which also shows a tail that was cut off.
     ///
-    /// Exit status 0 if the log is proven, 1 if it is not.
+    /// Exit status 0 if the log is proven, 1 if it is not. A log that is intact, but in which nothing is signed, is 0 with
+    /// words that say so, and 1 with --key.
     #[command(after_long_help = after_help(&[
         "vmsgate audit verify",
         "vmsgate audit verify --anchor ticket-4711.txt --anchor printed-in-march.txt",

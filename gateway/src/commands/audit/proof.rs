@@ -1,12 +1,9 @@
 //! Whether what a report says is proven by the log.
 
-use vmsgate_audit::{
-    Database,
-    verify::{Known, verify},
-};
-use vmsgate_cli::{CliError, OrFail};
+use vmsgate_audit::{Database, verify::Known};
+use vmsgate_cli::CliError;
 
-use super::verify::findings;
+use super::verify::{findings, verified};
 
 /// What a check of the log came to, in words.
 #[derive(Debug)]
@@ -17,15 +14,14 @@ pub(super) struct ProofStatus {
 
 /// Does what `vmsgate audit verify` does with the key that the log itself names.
 pub(super) async fn proof_status(database: &Database) -> Result<ProofStatus, CliError> {
-    let report = verify(database, &Known::default(), |_| {}).await;
-    let report = report.or_unexpected("cannot read the audit log")?;
+    let report = verified(database, &Known::default()).await?;
     let mut lines = findings(&report);
     lines.push(match report.key {
-        Some(key) => format!(
+        Some(key) if report.is_signed() || !report.proven => format!(
             "Signed with the key {key}, as the log itself says: compare it with the one that was noted when the gateway \
              was set up, or give a kept checkpoint to `vmsgate audit verify --anchor`."
         ),
-        None => "Nothing in it is signed: an older version wrote it.".to_owned(),
+        _ => "Nothing in it is signed: anybody could have written it.".to_owned(),
     });
     Ok(ProofStatus { proven: report.proven, lines })
 }

@@ -51,21 +51,31 @@ pub async fn execute(context: &Context, args: &VerifyArgs) -> Result<Exit, CliEr
         Some(file) => Database::open_read_only(file).await.map_err(database_error)?,
         None => open(context).await?,
     };
-    let (bar, started) = (bar(), Instant::now());
-    let report = verify(&database, &known, |progress| {
-        bar.set_length(progress.total.max(progress.done));
-        bar.set_position(progress.done);
-    });
-    let report = report.await;
-    bar.finish_and_clear();
-    let report = report.or_unexpected("cannot read the audit log")?;
+    let started = Instant::now();
+    let mut report = verified(&database, &known).await?;
     database.close().await;
+    if args.key.is_some() && report.proven && !report.is_signed() && !report.chains.is_empty() {
+        report.faults.push("nothing in it is signed, with the given key or another".to_owned());
+        report.proven = false;
+    }
     if context.printer.is_json() {
         context.printer.json(SCHEMA_VERSION, &report)?;
     } else {
         print(context, &report, started.elapsed())?;
     }
     Ok(if report.proven { Exit::Done } else { Exit::No })
+}
+
+/// Verifies with a progress bar.
+pub(super) async fn verified(database: &Database, known: &Known) -> Result<Report, CliError> {
+    let bar = bar();
+    let report = verify(database, known, |progress| {
+        bar.set_length(progress.total.max(progress.done));
+        bar.set_position(progress.done);
+    });
+    let report = report.await;
+    bar.finish_and_clear();
+    report.or_unexpected("cannot read the audit log")
 }
 
 /// On standard error, and only if that is a terminal.
@@ -183,13 +193,13 @@ fn conclude(context: &Context, report: &Report) -> Result<(), CliError> {
         printer.line("proven, but there is not one record in it")?;
         return Ok(());
     }
+    if !report.is_signed() {
+        printer.line("intact, but nothing in it is signed: anybody could have written it")?;
+        printer.hint("a running gateway signs it every minute; before its first start, nobody does")?;
+        return Ok(());
+    }
     match (report.key, report.key_source) {
-        (None, _) => {
-            printer.line("the records fit each other, but nothing is signed")?;
-            printer.hint(
-                "an older version wrote this log; a gateway of this version signs it from its next start on",
-            )?;
-        }
+        (None, _) => {}
         (Some(key), KeySource::Database) => {
             printer.line(format_args!("proven, with the key {key} that the log itself names"))?;
             printer.hint(
