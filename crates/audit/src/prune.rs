@@ -3,7 +3,8 @@
 //! Only a log that verifies is pruned: what is left of a broken one is evidence. Of each chain, records before its last
 //! checkpoint go whose time is over; what belongs to open sessions and flows stays. Checkpoints and tombstones, which
 //! anchors and gaps lean on, are kept as long as records of the gateway, and until everything before them is gone. In
-//! place of what went there is a signed tombstone, in the same transaction, and a checkpoint that covers it.
+//! place of what went there is a signed tombstone and a checkpoint that covers it, and on the administrators' chain who
+//! had it deleted: all in the same transaction.
 //!
 //! A transaction deletes a few thousand records at most, so that a running gateway waits for the write lock no longer
 //! than it gathers a group of records anyway.
@@ -21,7 +22,7 @@ use crate::{
     record::Record,
     retention::Cutoffs,
     signing::SigningKey,
-    store::{StoreError, append, append_act, append_checkpoint, to_i64},
+    store::{StoreError, append, append_checkpoint, to_i64, to_u64},
     text::{Label, Snapshot},
     time::UtcTime,
     tombstone::{Deleted, DeletedRange, Tombstone},
@@ -53,6 +54,13 @@ impl Pruned {
             self.to = Some(self.to.map_or(candidate.time, |to| to.max(candidate.time)));
         }
     }
+}
+
+/// Who has records deleted, and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleter {
+    pub actor: Label,
+    pub object: Label,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +106,8 @@ pub async fn preview(db: &Database, cutoffs: &Cutoffs) -> Result<Pruned, PruneEr
 
 /// Deletes what is older than `cutoffs`, and leaves tombstones signed with `key`.
 ///
-/// May run beside a gateway. Whatever interrupts it, the log verifies: deletion and tombstone are one transaction.
+/// May run beside a gateway. Whatever interrupts it, the log verifies and says who deleted: deletion, tombstone and the
+/// administrative record of it are one transaction.
 ///
 /// # Errors
 /// [`PruneError::Unproven`] when the log does not verify with `key`; nothing was deleted then.
@@ -106,6 +115,7 @@ pub async fn prune(
     db: &Database,
     key: &SigningKey,
     cutoffs: &Cutoffs,
+    deleter: &Deleter,
     now: UtcTime,
 ) -> Result<Pruned, PruneError> {
     let known = Known { key: Some(key.verifying_key()), anchors: Vec::new() };
@@ -120,7 +130,10 @@ pub async fn prune(
             let mut tx = db.begin_write().await?;
             delete(&mut tx, &scope.chain, &candidates).await?;
             let ranges = scope.ranges(&candidates);
+            let left = pruned.before.saturating_sub(pruned.records());
+            put_on_record(&mut tx, deleter, now, left, candidates.len()).await?;
             bury(&mut tx, &scope.chain, key, now, (&candidates, ranges)).await?;
+            append_checkpoint(&mut tx, &Chain::admin(), key, now).await?;
             db.commit(tx).await?;
             pruned.add(&candidates);
         }
@@ -128,32 +141,40 @@ pub async fn prune(
     Ok(pruned)
 }
 
-/// Puts on record that `actor` had records deleted, if there were any.
-///
-/// # Errors
-/// [`StoreError`] when it cannot be written; the records are gone by then, and the tombstones tell of them.
-pub async fn record(
-    db: &Database,
-    pruned: &Pruned,
-    (actor, object): (Label, Label),
+/// Puts on the administrators' chain that a transaction deletes `records` of the `before` that there were.
+async fn put_on_record(
+    tx: &mut WriteTransaction,
+    deleter: &Deleter,
     now: UtcTime,
+    before: u64,
+    records: usize,
 ) -> Result<(), StoreError> {
     #[derive(Serialize)]
     struct Count {
         records: u64,
     }
-    if pruned.records() == 0 {
-        return Ok(());
-    }
     let count = |records| Snapshot::of(&Count { records }).ok();
     let act = Admin {
         act: Label::new("audit.prune"),
-        actor,
-        object,
-        before: count(pruned.before),
-        after: count(pruned.before.saturating_sub(pruned.records())),
+        actor: deleter.actor.clone(),
+        object: deleter.object.clone(),
+        before: count(before),
+        after: count(before.saturating_sub(records as u64)),
     };
-    append_act(db, act, now).await
+    append(tx, &Chain::admin(), &[Record::new(now, Event::Admin(act))]).await.map(drop)
+}
+
+/// How many administrative records are from `from` on, but before `to`.
+///
+/// # Errors
+/// [`StoreError`] when the database cannot be read.
+pub async fn acts_between(db: &Database, from: UtcTime, to: UtcTime) -> Result<u64, StoreError> {
+    let count = sqlx::query_scalar::<_, i64>(
+        "SELECT COUNT(*) FROM audit_record WHERE chain = $1 AND substr(kind, 1, 6) = 'admin.'
+            AND time_ms >= $2 AND time_ms < $3",
+    );
+    let count = count.bind(Chain::admin().as_str().to_owned()).bind(from.unix_ms()).bind(to.unix_ms());
+    Ok(to_u64(count.fetch_one(db.pool()).await.map_err(|e| db.explain(e))?))
 }
 
 /// How many records there are, and what of each chain may go, once the whole log is proven.

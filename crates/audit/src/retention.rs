@@ -37,6 +37,10 @@ impl Class {
     }
 }
 
+/// Administrative records that are younger go by `[audit] retention-admin` alone, by no command: what somebody did is not
+/// theirs to delete the day after.
+pub const ACTS_KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How long each class is kept; none is for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention([Option<Duration>; 6]);
@@ -51,18 +55,28 @@ impl Retention {
     }
 
     pub fn cutoffs(&self, now: UtcTime) -> Cutoffs {
-        let before = |kept: Duration| {
-            let kept_ms = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-            UtcTime::from_unix_ms(now.unix_ms().saturating_sub(kept_ms))
-        };
-        Cutoffs(self.0.map(|kept| kept.map(before)))
+        Cutoffs(self.0.map(|kept| kept.map(|kept| ago(now, kept))))
     }
+}
+
+fn ago(now: UtcTime, span: Duration) -> UtcTime {
+    let ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    UtcTime::from_unix_ms(now.unix_ms().saturating_sub(ms))
 }
 
 impl Cutoffs {
     /// Everything of these classes that is older than `time`.
     pub fn before(time: UtcTime, classes: &[Class]) -> Self {
         Self(Class::ALL.map(|class| classes.contains(&class).then_some(time)))
+    }
+
+    /// The same, but administrative records of the last [`ACTS_KEPT`] stay.
+    pub fn keeping_acts(self, now: UtcTime) -> Self {
+        let oldest_kept = ago(now, ACTS_KEPT);
+        let cutoff = |class| {
+            self.of(class).map(|time| if class == Class::Admin { time.min(oldest_kept) } else { time })
+        };
+        Self(Class::ALL.map(cutoff))
     }
 
     pub fn of(&self, class: Class) -> Option<UtcTime> {
@@ -87,6 +101,16 @@ mod tests {
         assert_eq!(cutoffs.of(Class::Flows), Some(UtcTime::from_unix_ms(9 * 86_400_000)));
         assert_eq!(cutoffs.of(Class::Denials), Some(UtcTime::from_unix_ms(8 * 86_400_000)));
         assert_eq!(cutoffs.of(Class::Admin), None);
+    }
+
+    #[test]
+    fn acts_of_the_last_year_stay_and_nothing_that_was_to_stay_goes() {
+        let day = |number: i64| UtcTime::from_unix_ms(number * 86_400_000);
+        let cutoffs = |before, classes: &[Class]| Cutoffs::before(before, classes).keeping_acts(day(1000));
+        assert_eq!(cutoffs(day(1000), &Class::ALL).of(Class::Admin), Some(day(635)));
+        assert_eq!(cutoffs(day(1000), &Class::ALL).of(Class::Flows), Some(day(1000)));
+        assert_eq!(cutoffs(day(600), &Class::ALL).of(Class::Admin), Some(day(600)));
+        assert_eq!(cutoffs(day(1000), &[Class::Flows]).of(Class::Admin), None);
     }
 
     #[test]

@@ -8,16 +8,26 @@ use std::time::Duration;
 
 use support::*;
 use vmsgate_audit::{
-    AuditWriter, Chain, Checkpoints, Entry, Record, SigningKey, StoredSigningKey, UtcTime, WriterConfig,
-    prune::{PruneError, Pruned, preview, prune},
+    AuditWriter, Chain, Checkpoints, Entry, Label, Record, SigningKey, StoredSigningKey, UtcTime,
+    WriterConfig,
+    prune::{Deleter, PruneError, Pruned, preview, prune},
     query::{Filter, denials, flows, sessions},
     retention::{Class, Cutoffs},
     store_signing_key,
-    verify::{AnchorState, Known, Report, What, newest_checkpoints, verify},
+    verify::{AnchorState, ChainReport, Known, Report, What, newest_checkpoints, verify},
 };
 
 fn key() -> SigningKey {
     SigningKey::from_seed(&[7; 32])
+}
+
+fn deleter() -> Deleter {
+    Deleter { actor: Label::new("auditor"), object: Label::new("audit log") }
+}
+
+/// What is said of the gateway's own chain.
+fn gateway(report: &Report) -> &ChainReport {
+    report.chains.iter().find(|chain| chain.chain.as_str() == "gateway/gw-1").unwrap()
 }
 
 fn known() -> Known {
@@ -69,7 +79,7 @@ async fn days(range: std::ops::Range<i64>) -> TestDb {
 }
 
 async fn delete(test: &TestDb, before: UtcTime, classes: &[Class]) -> Pruned {
-    prune(&test.db, &key(), &Cutoffs::before(before, classes), at(9000)).await.unwrap()
+    prune(&test.db, &key(), &Cutoffs::before(before, classes), &deleter(), at(9000)).await.unwrap()
 }
 
 async fn proven(test: &TestDb) -> Report {
@@ -93,8 +103,8 @@ async fn a_beginning_goes_with_its_checkpoints_and_what_is_left_verifies() {
     assert_eq!((pruned.records(), pruned.before), (12, 28));
     assert_eq!((pruned.from, pruned.to), (Some(at(0)), Some(at(1050))));
     let report = proven(&test).await;
-    assert_eq!(report.chains[0].pruned, 12);
-    assert_eq!(report.chains[0].unsigned, 0, "a checkpoint covers the tombstone");
+    assert_eq!(gateway(&report).pruned, 12);
+    assert_eq!(gateway(&report).unsigned, 0, "a checkpoint covers the tombstone");
 
     let filter = Filter { limit: 100, ..Filter::default() };
     let sessions = sessions(&test.db, &filter).await.unwrap();
@@ -110,7 +120,7 @@ async fn old_checkpoints_and_tombstones_go_with_the_beginning_they_are_in() {
     delete(&test, at(1000), &[Class::Denials]).await;
     run(&test, &day(2)).await;
     let far = UtcTime::from_unix_ms(T0 * 2);
-    prune(&test.db, &key(), &Cutoffs::before(far, &Class::ALL), at(9000)).await.unwrap();
+    prune(&test.db, &key(), &Cutoffs::before(far, &Class::ALL), &deleter(), at(9000)).await.unwrap();
     let left = test.all(&gw1()).await;
     let kinds: Vec<_> =
         left.iter().map(|entry| Entry::parse(&entry.text).unwrap().record.event.kind().to_string()).collect();
@@ -152,9 +162,31 @@ async fn what_is_open_and_what_no_checkpoint_covers_stays() {
 async fn a_log_that_does_not_verify_is_left_alone() {
     let test = days(0..2).await;
     test.tamper("UPDATE audit_record SET client = 'x' WHERE seq = 9").await;
-    let outcome = prune(&test.db, &key(), &Cutoffs::before(at(5000), &Class::ALL), at(9000)).await;
+    let outcome =
+        prune(&test.db, &key(), &Cutoffs::before(at(5000), &Class::ALL), &deleter(), at(9000)).await;
     assert!(matches!(outcome, Err(PruneError::Unproven(_))));
     assert_eq!(numbers(&test).await.len(), 14);
+}
+
+#[tokio::test]
+async fn what_goes_and_the_record_of_who_deleted_it_are_one_transaction() {
+    let test = days(0..2).await;
+    let refuse = sqlx::query(
+        "CREATE TRIGGER refuse BEFORE INSERT ON audit_record WHEN NEW.kind = 'admin.audit.prune'
+         BEGIN SELECT RAISE(ABORT, 'refused'); END",
+    );
+    refuse.execute(test.db.pool()).await.unwrap();
+    let cutoffs = Cutoffs::before(at(1000), &Class::ALL);
+    assert!(prune(&test.db, &key(), &cutoffs, &deleter(), at(9000)).await.is_err());
+    assert_eq!(numbers(&test).await.len(), 14, "nothing goes without a record of it");
+
+    sqlx::query("DROP TRIGGER refuse").execute(test.db.pool()).await.unwrap();
+    assert_eq!(delete(&test, at(1000), &Class::ALL).await.records(), 6);
+    let acts = test.all(&Chain::admin()).await;
+    let act = &acts[0].text;
+    assert!(act.contains(r#""actor":"auditor","after":{"records":8},"before":{"records":14}"#), "{act}");
+    let report = proven(&test).await;
+    assert_eq!(report.chains[0].unsigned, 0, "the act is signed as well");
 }
 
 #[tokio::test]
@@ -168,7 +200,7 @@ async fn a_gap_needs_a_tombstone_that_covers_it_whole_and_is_signed() {
         delete(&test, at(1000), &[Class::Denials]).await;
         test.tamper(edit).await;
         let report = verify(&test.db, &known(), |_| ()).await.unwrap();
-        let fault = report.chains[0].fault.clone().unwrap();
+        let fault = gateway(&report).fault.clone().unwrap();
         assert!(matches!(fault.what, What::Missing { .. }), "{edit}: {fault:?}");
     }
     // A record in the place of one that is gone.
@@ -178,7 +210,7 @@ async fn a_gap_needs_a_tombstone_that_covers_it_whole_and_is_signed() {
     delete(&test, at(1000), &Class::ALL).await;
     test.tamper(sql).await;
     let report = verify(&test.db, &known(), |_| ()).await.unwrap();
-    assert_eq!(report.chains[0].fault.as_ref().unwrap().what, What::Reappeared(4));
+    assert_eq!(gateway(&report).fault.as_ref().unwrap().what, What::Reappeared(4));
 }
 
 #[tokio::test]
@@ -188,7 +220,7 @@ async fn an_anchor_in_what_was_pruned_says_that_it_cannot_be_compared() {
     run(&test, &day(2)).await;
     run(&test, &day(3)).await;
     let far = UtcTime::from_unix_ms(T0 * 2);
-    prune(&test.db, &key(), &Cutoffs::before(far, &Class::ALL), at(9000)).await.unwrap();
+    prune(&test.db, &key(), &Cutoffs::before(far, &Class::ALL), &deleter(), at(9000)).await.unwrap();
     let report = verify(&test.db, &Known { key: None, anchors }, |_| ()).await.unwrap();
     assert!(report.proven);
     assert_eq!(report.anchors[0].state, AnchorState::Pruned);
@@ -225,5 +257,5 @@ async fn thousands_of_records_go_in_several_transactions_while_a_gateway_writes(
     writer.stop(Duration::from_secs(10)).await.unwrap();
     assert_eq!(pruned.records(), 10_000);
     let report = proven(&test).await;
-    assert_eq!(report.chains[0].pruned, 10_000);
+    assert_eq!(gateway(&report).pruned, 10_000);
 }

@@ -8,7 +8,7 @@ use tokio::{
 };
 use vmsgate_audit::{
     Database, Label, SigningKey, UtcTime,
-    prune::{PruneError, Pruned, prune, record},
+    prune::{Deleter, PruneError, Pruned, prune},
     retention::{Class, Retention},
 };
 
@@ -77,9 +77,8 @@ async fn apply(
         Class::Gateway => kept.gateway,
         Class::Admin => kept.admin,
     });
-    let pruned = prune(database, key, &retention.cutoffs(now), now).await?;
-    record(database, &pruned, (actor, Label::new("retention")), now).await?;
-    Ok(pruned)
+    let deleter = Deleter { actor, object: Label::new("retention") };
+    prune(database, key, &retention.cutoffs(now), &deleter, now).await
 }
 
 #[cfg(test)]

@@ -341,6 +341,19 @@ async fn a_cut_that_was_covered_up_and_a_log_written_anew_need_an_anchor_or_the_
     assert!(outcome.starts_with("exit 1\n") && outcome.contains("it was replaced"), "{outcome}");
 }
 
+#[tokio::test]
+async fn administrative_records_of_the_last_year_are_not_deleted_and_it_is_said() {
+    let log = log().await;
+    for more in [&["--dry-run"][..], &["--passphrase-file", "passphrase"]] {
+        let outcome =
+            log.site.vmsgate(&[&["audit", "prune", "--before", "now", "--kind", "admin"], more].concat());
+        assert!(outcome.starts_with("exit 0\n") && outcome.contains(" kept: younger than 365"), "{outcome}");
+        assert!(outcome.contains("nothing else is that old"), "{outcome}");
+    }
+    let would = json(&log.site.vmsgate(&["--json", "audit", "prune", "--before", "now", "--dry-run"]));
+    assert!(would["acts_kept"].as_u64().unwrap() > 0 && would["counts"]["flow.denied"] == 4, "{would}");
+}
+
 /// The key is in the database from the installation on, before anything is signed with it.
 #[tokio::test]
 async fn a_log_without_a_signature_is_intact_and_not_proven() {

@@ -48,6 +48,9 @@ pub enum AuditCommand {
     /// The log still verifies afterwards, and says how many records of which kind went. Records of open sessions and flows
     /// stay, and so does what no checkpoint covers yet. A log that does not verify is left alone. May run beside the
     /// gateway, which deletes by itself what is older than `[audit] retention-…` says. Is itself an administrative record.
+    ///
+    /// Administrative records of the last 365 days stay, whatever --before says: only `[audit] retention-admin` reaches
+    /// them.
     #[command(after_long_help = after_help(&[
         "vmsgate audit prune --before 90d --dry-run",
         "vmsgate audit prune --before 2026-01-01 --kind denials --kind handshakes --passphrase-file ./passphrase",

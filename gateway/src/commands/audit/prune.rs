@@ -7,11 +7,11 @@ use clap::{
 use jiff::Timestamp;
 use serde::Serialize;
 use vmsgate_audit::{
-    Label, UtcTime,
-    prune::{PruneError, Pruned, preview, prune, record},
-    retention::{Class, Cutoffs},
+    Database, Label, UtcTime,
+    prune::{Deleter, PruneError, Pruned, acts_between, preview, prune},
+    retention::{ACTS_KEPT, Class, Cutoffs},
 };
-use vmsgate_cli::{CliError, Exit, OrFail, Table, time::TimeArg};
+use vmsgate_cli::{CliError, Exit, OrFail, Table, human, time::TimeArg};
 use vmsgate_keys::{Keystore, Registry};
 
 use super::{
@@ -44,6 +44,8 @@ struct Answer {
     #[serde(flatten)]
     pruned: Pruned,
     records: u64,
+    /// Administrative records that are old enough by `before`, but too young to go by a command.
+    acts_kept: u64,
 }
 
 pub async fn execute(context: &Context, args: &PruneArgs) -> Result<Exit, CliError> {
@@ -53,24 +55,26 @@ pub async fn execute(context: &Context, args: &PruneArgs) -> Result<Exit, CliErr
         return Err(CliError::user(format!("--before {before} lies in the future")));
     }
     let classes = if args.kinds.is_empty() { &Class::ALL[..] } else { &args.kinds };
-    let cutoffs = Cutoffs::before(before, classes);
-    let pruned = if args.dry_run {
+    let cutoffs = Cutoffs::before(before, classes).keeping_acts(now.into());
+    let (pruned, acts_kept) = if args.dry_run {
         let database = open(context).await?;
+        let acts_kept = acts_kept(&database, &cutoffs, before).await?;
         let pruned = preview(&database, &cutoffs).await.map_err(refused)?;
         database.close().await;
-        pruned
+        (pruned, acts_kept)
     } else {
-        delete(context, args, &cutoffs, now.into()).await?
+        delete(context, args, (&cutoffs, before), now.into()).await?
     };
-    print(context, Answer { dry_run: args.dry_run, before, records: pruned.records(), pruned })
+    let answer = Answer { dry_run: args.dry_run, before, records: pruned.records(), pruned, acts_kept };
+    print(context, answer)
 }
 
 async fn delete(
     context: &Context,
     args: &PruneArgs,
-    cutoffs: &Cutoffs,
+    (cutoffs, before): (&Cutoffs, UtcTime),
     now: UtcTime,
-) -> Result<Pruned, CliError> {
+) -> Result<(Pruned, u64), CliError> {
     let passphrase = context.passphrase("tombstones are signed, so the keystore's passphrase is needed")?;
     let data = context.data_dir()?;
     let keystore = Keystore::read(&data.keystore()).map_err(keystore_error)?;
@@ -79,14 +83,20 @@ async fn delete(
     let actor = context.actor();
     let key = registry.audit_signing_key(&master, &actor).await.map_err(registry_error)?;
     let database = registry.database();
-    let pruned = prune(database, &key, cutoffs, now).await.map_err(refused)?;
+    let acts_kept = acts_kept(database, cutoffs, before).await?;
     let kinds = args.kinds.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
     let object = Label::new(if kinds.is_empty() { "audit log" } else { &kinds });
-    let recorded = record(database, &pruned, (actor.label(), object), now).await;
-    recorded.or_unexpected("the records are deleted, but the act could not be recorded")?;
+    let deleter = Deleter { actor: actor.label(), object };
+    let pruned = prune(database, &key, cutoffs, &deleter, now).await.map_err(refused)?;
     // The last one to close leaves one complete file.
     registry.close().await;
-    Ok(pruned)
+    Ok((pruned, acts_kept))
+}
+
+/// How many administrative records would go by `before`, but are too young.
+async fn acts_kept(database: &Database, cutoffs: &Cutoffs, before: UtcTime) -> Result<u64, CliError> {
+    let Some(cutoff) = cutoffs.of(Class::Admin) else { return Ok(0) };
+    acts_between(database, cutoff, before).await.or_unexpected("cannot read the audit log")
 }
 
 fn refused(error: PruneError) -> CliError {
@@ -105,8 +115,19 @@ fn print(context: &Context, answer: Answer) -> Result<Exit, CliError> {
         printer.json(SCHEMA_VERSION, &answer)?;
         return Ok(Exit::Done);
     }
+    if answer.acts_kept > 0 {
+        printer.note(format_args!(
+            "{} kept: younger than {}, they go by `[audit] retention-admin` alone",
+            counted(answer.acts_kept, "administrative record"),
+            human::duration(ACTS_KEPT)
+        ))?;
+    }
     if answer.records == 0 {
-        printer.note("nothing is that old")?;
+        printer.note(if answer.acts_kept > 0 {
+            "nothing else is that old"
+        } else {
+            "nothing is that old"
+        })?;
         return Ok(Exit::Done);
     }
     let mut table = Table::new(["KIND", "RECORDS"]);
