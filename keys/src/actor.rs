@@ -1,17 +1,27 @@
-//! Who makes a change: the user that the operating system vouches for, and the person whom automation acts for.
+//! Who makes a change: the user that the operating system vouches for, the person whom automation acts for, or a client.
 
 use std::fs;
 
-use serde::Serialize;
 use vmsgate_audit::Label;
 
-/// The user behind an administrative act.
+/// Who is behind an administrative act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    User(User),
+    /// A client that changed its own keys, through a gateway.
+    Client {
+        name: String,
+        gateway: String,
+    },
+}
+
+/// A user of the operating system.
 ///
 /// The user id is what the kernel vouches for; the name is looked up for readability. `login` is the user who
 /// originally logged in, which the kernel keeps across `sudo` and `su`, where it is known. `person` is what `--actor`
 /// claims and nobody vouches for; it never takes the place of the user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Actor {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
     pub uid: u32,
     pub name: Option<String>,
     pub login: Option<u32>,
@@ -26,21 +36,38 @@ impl Actor {
     pub fn current() -> Self {
         let uid = rustix::process::getuid().as_raw();
         let login = fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
-        Self {
+        Self::User(User {
             uid,
             name: user_name(uid),
             login: login.filter(|login| *login != NO_LOGIN && *login != uid),
             person: None,
+        })
+    }
+
+    /// A client that a gateway has authenticated.
+    pub fn client(name: &str, gateway: &str) -> Self {
+        Self::Client { name: name.to_owned(), gateway: gateway.to_owned() }
+    }
+
+    /// The same user, acting for a person if one is named. A client acts for nobody.
+    pub fn on_behalf_of(self, person: Option<&str>) -> Self {
+        match self {
+            Self::User(user) => Self::User(User { person: person.map(str::to_owned), ..user }),
+            client => client,
         }
     }
 
-    /// The same user, acting for a person if one is named.
-    pub fn on_behalf_of(self, person: Option<&str>) -> Self {
-        Self { person: person.map(str::to_owned), ..self }
-    }
-
-    /// What records call this user.
+    /// What records call it.
     pub fn label(&self) -> Label {
+        match self {
+            Self::User(user) => user.label(),
+            Self::Client { name, gateway } => Label::new(&format!("client {name} via {gateway}")),
+        }
+    }
+}
+
+impl User {
+    fn label(&self) -> Label {
         let user = describe(self.name.as_deref(), self.uid);
         let login = self.login.map(|login| describe(user_name(login).as_deref(), login));
         let login = login.map(|login| format!(", logged in as {login}")).unwrap_or_default();
@@ -81,8 +108,8 @@ mod tests {
 
     #[test]
     fn a_record_shows_the_user_and_the_login_behind_it() {
-        let plain = Actor { uid: 1000, name: Some("anna".into()), login: None, person: None };
-        let nameless = Actor { uid: 4_000_000, name: None, login: Some(3_999_999), person: None };
+        let plain = User { uid: 1000, name: Some("anna".into()), login: None, person: None };
+        let nameless = User { uid: 4_000_000, name: None, login: Some(3_999_999), person: None };
 
         assert_eq!(plain.label().as_str(), "anna (uid 1000)");
         assert_eq!(nameless.label().as_str(), "uid 4000000, logged in as uid 3999999");
@@ -90,11 +117,18 @@ mod tests {
 
     #[test]
     fn a_person_whom_automation_acts_for_stands_behind_the_user_and_never_instead() {
-        let deploy = Actor { uid: 998, name: Some("deploy".into()), login: None, person: None };
+        let deploy = Actor::User(User { uid: 998, name: Some("deploy".into()), login: None, person: None });
 
         let acting = deploy.clone().on_behalf_of(Some("anna@example.org"));
 
         assert_eq!(acting.label().as_str(), "deploy (uid 998) for anna@example.org");
         assert_eq!(acting.on_behalf_of(None), deploy);
+    }
+
+    #[test]
+    fn a_client_s_own_act_names_the_gateway_that_authenticated_it() {
+        let anna = Actor::client("anna-laptop", "gw-1").on_behalf_of(Some("somebody"));
+
+        assert_eq!(anna.label().as_str(), "client anna-laptop via gw-1");
     }
 }

@@ -52,7 +52,7 @@ mod ranges;
 pub mod registry;
 mod seal;
 
-pub use actor::Actor;
+pub use actor::{Actor, User};
 pub use atomic_file::{Existing, write_private};
 pub use data_dir::{DataDir, InitError, Installation};
 pub use keystore::{Keystore, KeystoreError, Problem};
@@ -61,7 +61,8 @@ pub use passphrase::{Passphrase, PassphraseError};
 pub use profile::Profile;
 pub use ranges::{RangeError, TunnelRanges};
 pub use registry::{
-    Applied, Change, Changes, Client, ClientKey, ClientName, ClientState, Identity, NewClient, Operator,
-    Registry, RegistryError, Remark, Revision, Settings, Standing,
+    Applied, Change, Changes, Client, ClientKey, ClientName, ClientState, Cut, GatewayBeat, Identity,
+    IdentityState, Invitation, Invitee, NewClient, Operator, Presence, Registry, RegistryError, Remark,
+    Revision, Seen, Settings, Standing, Used,
 };
 pub use seal::{MasterKey, UnsealError};

@@ -12,20 +12,29 @@ mod change;
 mod client;
 mod error;
 mod identity;
+mod invitation;
+mod invite;
 mod names;
+mod presence;
 mod read;
+mod rotate_client;
+mod rotate_gateway;
 mod settings;
 mod write;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
+use jiff::Timestamp;
 use vmsgate_audit::{Create, Database};
 
 pub use change::{Applied, Change};
 pub use client::{Client, ClientKey, ClientState, NewClient, Standing};
 pub use error::RegistryError;
 pub use identity::{Identity, IdentityState};
+pub use invitation::{Invitation, Used};
+pub use invite::Invitee;
 pub use names::{ClientName, NameError, Operator, Remark};
+pub use presence::{Cut, GatewayBeat, HEARTBEAT_LIMIT, Presence, Seen};
 pub use settings::Settings;
 
 /// How many changes the registry has seen.
@@ -37,6 +46,9 @@ impl Revision {
     pub const NONE: Revision = Revision(0);
 }
 
+/// How long an invitation that ended is still told from one that never was.
+const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What is new since some revision.
 #[derive(Clone, Debug)]
 pub struct Changes {
@@ -44,6 +56,8 @@ pub struct Changes {
     pub revision: Revision,
     /// The clients that were added or changed, as they are now.
     pub clients: Vec<Client>,
+    /// The invitations that were made or changed, as they are now.
+    pub invitations: Vec<Invitation>,
     /// Whether [`Registry::identities`] would answer differently.
     pub identities_changed: bool,
 }
@@ -87,9 +101,23 @@ impl Registry {
         settings::load(&self.db).await
     }
 
-    /// The key pairs that the gateway answers with, the oldest first.
+    /// The key pairs that the gateway answers with; the last is the active one, which profiles name.
     pub async fn identities(&self) -> Result<Vec<Identity>, RegistryError> {
+        let mut identities = self.all_identities().await?;
+        identities.retain(|identity| identity.state != IdentityState::Retired);
+        Ok(identities)
+    }
+
+    /// Those, and before them the retired ones.
+    pub async fn all_identities(&self) -> Result<Vec<Identity>, RegistryError> {
         identity::load(&self.db).await
+    }
+
+    /// Invitations that are open or used, and those that ended in the last days: what is tried after that gets no
+    /// answer.
+    pub async fn invitations(&self) -> Result<Vec<Invitation>, RegistryError> {
+        let since = Timestamp::now().checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN);
+        invitation::load(&self.db, invitation::Selection::EndingAfter(since)).await
     }
 
     /// All clients by name, including suspended and revoked ones.
@@ -116,11 +144,17 @@ impl Registry {
         // First the revision: what changes between the two queries is reported again next time, never missed.
         let revision = self.revision().await?;
         if revision <= known {
-            return Ok(Changes { revision, clients: Vec::new(), identities_changed: false });
+            return Ok(Changes {
+                revision,
+                clients: Vec::new(),
+                invitations: Vec::new(),
+                identities_changed: false,
+            });
         }
         Ok(Changes {
             revision,
             clients: read::clients(&self.db, read::Selection::NewerThan(known)).await?,
+            invitations: invitation::load(&self.db, invitation::Selection::NewerThan(known)).await?,
             identities_changed: identity::any_newer_than(&self.db, known).await?,
         })
     }
@@ -128,6 +162,11 @@ impl Registry {
     /// Begins a change, waiting for others that are under way (10 s at most).
     pub async fn change(&self, actor: &crate::Actor) -> Result<Change, RegistryError> {
         Change::begin(&self.db, actor).await
+    }
+
+    /// What a change overwrote is nowhere in the database's files after this.
+    pub async fn forget_overwritten(&self) -> Result<(), RegistryError> {
+        Ok(self.db.forget_overwritten().await?)
     }
 
     /// Waits until every connection is closed; `vmsgate.db` is then complete without the files beside it, unless

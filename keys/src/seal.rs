@@ -30,6 +30,7 @@ pub(crate) struct Sealed(String);
 pub(crate) enum SealedField<'a> {
     IdentityPrivateKey { identity: &'a str },
     PresharedKey { client: &'a str, public_key: &'a str },
+    InvitationPresharedKey { invitation: &'a str, public_key: &'a str },
     AuditSigning,
 }
 
@@ -96,6 +97,9 @@ impl SealedField<'_> {
             Self::PresharedKey { client, public_key } => {
                 format!("vmsgate 1\npre-shared key\n{client}\n{public_key}")
             }
+            Self::InvitationPresharedKey { invitation, public_key } => {
+                format!("vmsgate 1\ninvitation pre-shared key\n{invitation}\n{public_key}")
+            }
             Self::AuditSigning => "vmsgate 1\naudit signing key".to_owned(),
         }
         .into_bytes()
@@ -142,6 +146,7 @@ mod tests {
             SealedField::PresharedKey { client: "bert", public_key: "A" },
             SealedField::PresharedKey { client: "anna", public_key: "B" },
             SealedField::IdentityPrivateKey { identity: "anna" },
+            SealedField::InvitationPresharedKey { invitation: "anna", public_key: "A" },
         ] {
             assert_eq!(master.unseal(other, &sealed), Err(UnsealError), "{other:?}");
         }

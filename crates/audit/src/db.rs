@@ -173,6 +173,13 @@ impl Database {
         }
     }
 
+    /// Empties the write-ahead log into the file, so that what a committed change overwrote is in neither. While
+    /// somebody reads it stays as it is until they are done; that is no failure.
+    pub async fn forget_overwritten(&self) -> Result<(), DbError> {
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&self.pool).await;
+        checkpoint.map(drop).map_err(|e| self.explain(e))
+    }
+
     /// Waits until every connection is closed; the write-ahead log is then merged into the file, and nothing is left
     /// beside it, unless another process has it open.
     ///

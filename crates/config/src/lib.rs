@@ -51,7 +51,7 @@ pub use names::nearest;
 pub use ports::{PortRange, Protocol, ProtocolPorts};
 pub use reference::reference;
 pub use resolved::{
-    Admin, Audit, Config, Dns, Durability, Egress, Exposure, Gateway, Limits, OnDenied, OnFailure,
+    Admin, Audit, Config, Dns, Durability, Egress, Exposure, Gateway, Keys, Limits, OnDenied, OnFailure,
     Permission, Proxy, Retention, Role, Server, Service, Tun,
 };
 pub use ship::{Receiver, ReceiverError, Ship, Transport};

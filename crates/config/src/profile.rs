@@ -33,6 +33,35 @@ pub struct Profile {
     pub gateway: GatewayInfo,
     /// The servers that the role may reach, in the order of the configuration.
     pub servers: Vec<ProfileServer>,
+    /// Of the key pair that the tunnel runs under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<ProfileKeys>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_quantum: Option<ProfilePostQuantum>,
+    /// What the person who uses the client should know, a sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// The client's key pair, and when it is to be replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileKeys {
+    /// When it was registered (RFC 3339).
+    pub created: String,
+    /// How old it may get before the client makes a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_seconds: Option<u64>,
+}
+
+/// Pre-shared keys that are agreed with ML-KEM-768 through the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfilePostQuantum {
+    /// How often the client asks for a new one.
+    pub interval_seconds: u64,
+    /// Whether the role reaches servers only under one.
+    pub required: bool,
+    /// Whether the session that asked is under one.
+    pub in_force: bool,
 }
 
 /// The gateway that answered.

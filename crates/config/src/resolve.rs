@@ -26,6 +26,7 @@ pub(crate) fn resolve(document: Document, mut diagnostics: Diagnostics) -> Resul
     let proxy = settings::proxy(&document.proxy, out);
     let admin = settings::admin(&document.admin, out);
     let dns = settings::dns(&document.dns, out);
+    let keys = settings::keys(&document.keys, out);
     let limits = settings::limits(&document.limits, out);
     let audit = settings::audit(&document.audit, out);
     let ships = ship::read(&document.ships, out);
@@ -46,6 +47,7 @@ pub(crate) fn resolve(document: Document, mut diagnostics: Diagnostics) -> Resul
         services,
         roles,
         proxy,
+        keys,
         limits,
         audit,
         ships,

@@ -27,6 +27,7 @@ pub struct Config {
     /// The built-in roles and the file's own, by name.
     pub roles: BTreeMap<String, Role>,
     pub proxy: Proxy,
+    pub keys: Keys,
     pub limits: Limits,
     pub audit: Audit,
     /// In the order of the file.
@@ -145,6 +146,10 @@ pub struct Role {
     pub icmp: bool,
     /// Whether everything that the role reaches over TCP must be TLS.
     pub require_tls: bool,
+    /// How long after it was added a client may connect, unless something else is said then.
+    pub expires: Option<Duration>,
+    /// Whether servers are reached only under a pre-shared key agreed with ML-KEM.
+    pub require_post_quantum: bool,
     /// Everything the role may reach over TCP and UDP; nothing else is reachable. Ordered by server,
     /// then as the rules are.
     pub permissions: Vec<Permission>,
@@ -181,6 +186,15 @@ pub struct Proxy {
     pub client_memory: u64,
     /// The most buffer memory that all flows may hold, in bytes.
     pub total_memory: u64,
+}
+
+/// `[keys]`
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// The age at which a client's key is to be replaced.
+    pub client_max_age: Option<Duration>,
+    /// How often a fresh pre-shared key is agreed on.
+    pub pq_interval: Duration,
 }
 
 /// `[limits]`

@@ -9,22 +9,19 @@ use vmsgate_audit::{
 };
 
 use super::{
-    Client, ClientKey, ClientState, Identity, NewClient, RegistryError, Remark, Revision, Settings, identity,
+    Client, ClientName, ClientState, Identity, NewClient, Operator, RegistryError, Remark, Revision,
+    Settings, identity,
     read::{self, Selection},
     settings, write,
 };
-use crate::{
-    actor::Actor,
-    ranges::TunnelRanges,
-    seal::{MasterKey, SealedField},
-};
+use crate::{actor::Actor, ranges::TunnelRanges, seal::MasterKey};
 
 /// A change under way. It holds the write lock, so do not wait for people while you have one.
 #[derive(Debug)]
 pub struct Change {
-    db: Database,
+    pub(super) db: Database,
     pub(super) tx: WriteTransaction,
-    revision: Revision,
+    pub(super) revision: Revision,
     pub(super) now: Timestamp,
     actor: Label,
     records: Vec<Record>,
@@ -36,6 +33,8 @@ pub struct Applied {
     pub client: Client,
     /// False when the client was like that already; nothing is recorded then.
     pub changed: bool,
+    /// The revision that a gateway confirms when it has applied this.
+    pub revision: Revision,
 }
 
 impl Change {
@@ -100,34 +99,10 @@ impl Change {
         ranges: &TunnelRanges,
         master: &MasterKey,
     ) -> Result<Client, RegistryError> {
-        write::check_free(&mut self.tx, &new).await.map_err(|e| e.explained_by(&self.db))?;
-        let id = Uuid::now_v7();
-        let (id_text, key_text) = (id.to_string(), new.public_key.to_string());
-        let field = SealedField::PresharedKey { client: &id_text, public_key: &key_text };
-        let key = ClientKey {
-            public_key: new.public_key,
-            valid_from: self.now,
-            valid_until: None,
-            client: id,
-            sealed_preshared_key: master.seal(field, new.preshared_key.as_bytes()),
-        };
-        let mut client = Client {
-            id,
-            name: new.name,
-            operator: new.operator,
-            role: new.role,
-            state: ClientState::Active,
-            reason: None,
-            expires: new.expires.map(whole_millis),
-            created: self.now,
-            addresses: Vec::new(),
-            keys: vec![key],
-            revision: self.revision,
-        };
-        client.addresses = write::insert_client(&mut self.tx, &client, ranges)
-            .await
-            .map_err(|e| e.explained_by(&self.db))?;
-        self.record("client.add", client.name.as_str(), None, Some(&client))?;
+        self.check_key_free(&new.public_key).await?;
+        let mut client = self.insert_client(new.name, new.operator, new.role, new.expires, ranges).await?;
+        self.offer(&mut client, new.public_key, &new.preshared_key, master).await?;
+        self.record("client.add", client.name.as_str(), None::<&Client>, Some(&client))?;
         Ok(client)
     }
 
@@ -149,15 +124,16 @@ impl Change {
 
     /// Ends a client for good: its name, keys and addresses are never used again.
     pub async fn revoke(&mut self, name: &str, reason: Option<Remark>) -> Result<Applied, RegistryError> {
-        let client = self.find(name).await?;
+        let client = self.find(Selection::Named(name)).await?;
         if client.state == ClientState::Revoked {
-            return Ok(Applied { client, changed: false });
+            return Ok(Applied { revision: client.revision, client, changed: false });
         }
+        self.end_open_invitations(client.id).await?;
         let now = self.now;
         self.update(name, "client.revoke", |client| {
             (client.state, client.reason) = (ClientState::Revoked, reason);
             for key in &mut client.keys {
-                key.valid_until = Some(key.valid_until.map_or(now, |until| until.min(now)));
+                key.end(now);
             }
         })
         .await
@@ -184,35 +160,66 @@ impl Change {
         act: &'static str,
         edit: impl FnOnce(&mut Client),
     ) -> Result<Applied, RegistryError> {
-        let before = self.find(name).await?;
-        if before.state == ClientState::Revoked {
-            return Err(RegistryError::Revoked { name: before.name.to_string() });
-        }
+        let before = self.find_living(Selection::Named(name)).await?;
         let mut client = before.clone();
         edit(&mut client);
         if (before.state, before.expires) == (client.state, client.expires) {
-            return Ok(Applied { client: before, changed: false });
+            return Ok(Applied { revision: before.revision, client: before, changed: false });
         }
-        client.revision = self.revision;
-        write::update_client(&mut self.tx, &client).await.map_err(|e| self.db.explain(e))?;
+        self.store(&mut client).await?;
         self.record(act, client.name.as_str(), Some(&before), Some(&client))?;
-        Ok(Applied { client, changed: true })
+        Ok(Applied { revision: client.revision, client, changed: true })
     }
 
-    async fn find(&mut self, name: &str) -> Result<Client, RegistryError> {
-        let found = read::clients_within(&mut self.tx, Selection::Named(name)).await;
-        match found.map_err(|e| e.explained_by(&self.db))?.pop() {
-            Some(client) => Ok(client),
-            None => Err(read::no_such_client(&self.db, name).await),
+    /// Stores what changed of a client, as this revision.
+    pub(super) async fn store(&mut self, client: &mut Client) -> Result<(), RegistryError> {
+        client.revision = self.revision;
+        write::update_client(&mut self.tx, client).await.map_err(|e| self.db.explain(e).into())
+    }
+
+    pub(super) async fn find(&mut self, which: Selection<'_>) -> Result<Client, RegistryError> {
+        let found = read::clients_within(&mut self.tx, which).await;
+        match (found.map_err(|e| e.explained_by(&self.db))?.pop(), which) {
+            (Some(client), _) => Ok(client),
+            (None, Selection::Named(name)) => Err(read::no_such_client(&self.db, name).await),
+            (None, _) => Err(RegistryError::NoSuchClient { name: "?".to_owned(), nearest: None }),
         }
     }
 
-    pub(super) fn record<S: Serialize>(
+    /// Stores a new client, without a key yet, with the next free address of each range.
+    pub(super) async fn insert_client(
+        &mut self,
+        name: ClientName,
+        operator: Operator,
+        role: String,
+        expires: Option<Timestamp>,
+        ranges: &TunnelRanges,
+    ) -> Result<Client, RegistryError> {
+        write::check_name_free(&mut self.tx, name.as_str()).await.map_err(|e| e.explained_by(&self.db))?;
+        let mut client = Client {
+            id: Uuid::now_v7(),
+            name,
+            operator,
+            role,
+            state: ClientState::Active,
+            reason: None,
+            expires: expires.map(whole_millis),
+            created: self.now,
+            addresses: Vec::new(),
+            keys: Vec::new(),
+            revision: self.revision,
+        };
+        let addresses = write::insert_client(&mut self.tx, &client, ranges).await;
+        client.addresses = addresses.map_err(|e| e.explained_by(&self.db))?;
+        Ok(client)
+    }
+
+    pub(super) fn record<B: Serialize, A: Serialize>(
         &mut self,
         act: &str,
         object: &str,
-        before: Option<&Client>,
-        after: Option<&S>,
+        before: Option<&B>,
+        after: Option<&A>,
     ) -> Result<(), RegistryError> {
         let event = Event::Admin(Admin {
             act: Label::new(act),
@@ -227,6 +234,6 @@ impl Change {
 }
 
 /// What the database keeps of a time, so that a record says exactly what was stored.
-fn whole_millis(time: Timestamp) -> Timestamp {
+pub(super) fn whole_millis(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }

@@ -28,7 +28,7 @@ pub struct Client {
     pub created: Timestamp,
     /// Inside the tunnel: IPv4 before IPv6, at most one of each.
     pub addresses: Vec<IpAddr>,
-    /// The oldest first.
+    /// The oldest first: all that are valid, and the newest of those that ended.
     pub keys: Vec<ClientKey>,
     /// The last change of this client.
     #[serde(skip)]
@@ -64,6 +64,10 @@ pub struct ClientKey {
     pub valid_from: Timestamp,
     /// None while no end is set.
     pub valid_until: Option<Timestamp>,
+    /// When the gateway first heard it; none while it is only offered.
+    pub heard: Option<Timestamp>,
+    /// The registry's revision when it was added: the greater, the newer.
+    pub(crate) added: Revision,
     pub(crate) client: Uuid,
     pub(crate) sealed_preshared_key: Sealed,
 }
@@ -88,9 +92,50 @@ impl Client {
             ClientState::Active => Standing::Active,
         }
     }
+
+    /// The key that the device has: the newest that was heard, or else the first that it was given.
+    pub fn current_key(&self, now: Timestamp) -> Option<&ClientKey> {
+        let mut valid = self.keys.iter().filter(|key| key.is_valid(now));
+        valid.clone().rfind(|key| key.heard.is_some()).or_else(|| valid.next())
+    }
+
+    /// The key that takes over from the current one as soon as it is heard.
+    pub fn offered_key(&self, now: Timestamp) -> Option<&ClientKey> {
+        let current = self.current_key(now)?;
+        self.keys.iter().rfind(|key| key.is_valid(now) && key.heard.is_none() && key.added > current.added)
+    }
 }
 
 impl ClientKey {
+    pub(super) fn new(
+        client: Uuid,
+        public_key: PublicKey,
+        preshared: &PresharedKey,
+        master: &MasterKey,
+        now: Timestamp,
+        added: Revision,
+    ) -> Self {
+        let sealed_preshared_key = seal(client, &public_key, preshared, master);
+        Self {
+            public_key,
+            valid_from: now,
+            valid_until: None,
+            heard: None,
+            added,
+            client,
+            sealed_preshared_key,
+        }
+    }
+
+    pub(super) fn seal_preshared_key(&mut self, preshared: &PresharedKey, master: &MasterKey) {
+        self.sealed_preshared_key = seal(self.client, &self.public_key, preshared, master);
+    }
+
+    /// Ends it at this time, unless it ends before.
+    pub(super) fn end(&mut self, time: Timestamp) {
+        self.valid_until = Some(self.valid_until.map_or(time, |until| until.min(time)));
+    }
+
     pub fn is_valid(&self, now: Timestamp) -> bool {
         self.valid_from <= now && self.valid_until.is_none_or(|until| now < until)
     }
@@ -106,6 +151,11 @@ impl ClientKey {
         })?;
         Ok(PresharedKey::from_bytes(*secret))
     }
+}
+
+fn seal(client: Uuid, public_key: &PublicKey, preshared: &PresharedKey, master: &MasterKey) -> Sealed {
+    let (client, public_key) = (client.to_string(), public_key.to_string());
+    master.seal(SealedField::PresharedKey { client: &client, public_key: &public_key }, preshared.as_bytes())
 }
 
 impl ClientState {
@@ -142,11 +192,12 @@ impl FromStr for ClientState {
 
 impl Serialize for ClientKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut key = serializer.serialize_struct("ClientKey", 4)?;
+        let mut key = serializer.serialize_struct("ClientKey", 5)?;
         key.serialize_field("public_key", &self.public_key)?;
         key.serialize_field("fingerprint", &self.public_key.fingerprint())?;
         key.serialize_field("valid_from", &self.valid_from)?;
         key.serialize_field("valid_until", &self.valid_until)?;
+        key.serialize_field("heard", &self.heard)?;
         key.end()
     }
 }

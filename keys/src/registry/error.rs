@@ -1,6 +1,7 @@
 //! Why the registry could not do what it was asked for.
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use vmsgate_audit::{DbError, StoreError, text::TextError};
 
 use crate::{material::Fingerprint, seal::UnsealError};
@@ -27,6 +28,16 @@ pub enum RegistryError {
     GatewayKey(Fingerprint),
     #[error("client `{name}` is revoked")]
     Revoked { name: String },
+    #[error("the invitation of client `{client}` was used at {at}")]
+    InvitationUsed { client: String, at: Timestamp },
+    #[error("the invitation of client `{client}` ended at {at}")]
+    InvitationExpired { client: String, at: Timestamp },
+    #[error("there is no such invitation")]
+    NoSuchInvitation,
+    #[error("gateway identity {0} is retiring: a rotation is under way")]
+    RotationUnderWay(Fingerprint),
+    #[error("no gateway identity is retiring")]
+    NothingToRetire,
     #[error("tunnel range {range} has no address left")]
     RangeExhausted { range: IpNet },
     #[error("{what} cannot be opened")]
@@ -52,6 +63,13 @@ impl RegistryError {
             }
             Self::KeyTaken { .. } | Self::GatewayKey(_) => "make a new key pair on the client's device".to_owned(),
             Self::Revoked { .. } => "revocation is final: add the device again under a new name".to_owned(),
+            Self::InvitationUsed { .. } | Self::InvitationExpired { .. } | Self::NoSuchInvitation => {
+                "make a new invitation with `vmsgate-keys client invite NAME`".to_owned()
+            }
+            Self::RotationUnderWay(_) => {
+                "see who still uses it with `vmsgate-keys gateway status`, and end it with `gateway retire`".to_owned()
+            }
+            Self::NothingToRetire => "begin a rotation with `vmsgate-keys gateway rotate`".to_owned(),
             Self::RangeExhausted { .. } => {
                 "widen the tunnel range; addresses are not reused, so that the audit log stays unambiguous".to_owned()
             }

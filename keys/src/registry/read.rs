@@ -4,6 +4,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use jiff::Timestamp;
 use sqlx::{AnyConnection, Row, any::AnyRow};
+use uuid::Uuid;
 use vmsgate_audit::Database;
 
 use super::{Client, ClientKey, RegistryError, Revision, names::name_key};
@@ -14,6 +15,7 @@ use crate::{material::PublicKey, seal::Sealed};
 pub(super) enum Selection<'a> {
     NewerThan(Revision),
     Named(&'a str),
+    Id(Uuid),
 }
 
 pub(super) async fn revision(db: &Database) -> Result<Revision, RegistryError> {
@@ -36,6 +38,7 @@ pub(super) async fn clients_within(
     let [clients, keys, addresses] = match selection {
         Selection::NewerThan(_) => NEWER_THAN,
         Selection::Named(_) => NAMED,
+        Selection::Id(_) => ID,
     };
     let mut keys_of: HashMap<String, Vec<ClientKey>> = HashMap::new();
     for row in fetch(connection, keys, selection).await? {
@@ -113,11 +116,16 @@ macro_rules! selection {
                 "FROM registry_client c WHERE ",
                 $condition
             ),
+            // A client may change its keys as often as it likes, and its record has to stay a record: those that
+            // ended long ago are left out.
             concat!(
-                "SELECT client, public_key, sealed_preshared_key, valid_from_ms, valid_until_ms ",
+                "SELECT client, public_key, sealed_preshared_key, valid_from_ms, valid_until_ms, heard_ms, added ",
+                "FROM (SELECT k.client, k.public_key, k.sealed_preshared_key, k.valid_from_ms, k.valid_until_ms, ",
+                "k.heard_ms, k.revision AS added, ROW_NUMBER() OVER (PARTITION BY k.client ORDER BY ",
+                "COALESCE(k.valid_until_ms, 9223372036854775807) DESC, k.revision DESC) AS place ",
                 "FROM registry_client_key k JOIN registry_client c ON c.id = k.client WHERE ",
                 $condition,
-                " ORDER BY valid_from_ms, public_key"
+                ") ranked WHERE place <= 8 ORDER BY added, valid_from_ms, public_key"
             ),
             concat!(
                 "SELECT client, address ",
@@ -129,6 +137,7 @@ macro_rules! selection {
 }
 const NEWER_THAN: [&str; 3] = selection!("c.revision > $1");
 const NAMED: [&str; 3] = selection!("c.name_key = $1");
+const ID: [&str; 3] = selection!("c.id = $1");
 
 async fn fetch(
     connection: &mut AnyConnection,
@@ -138,6 +147,7 @@ async fn fetch(
     let query = match selection {
         Selection::NewerThan(revision) => sqlx::query(sql).bind(revision.0),
         Selection::Named(name) => sqlx::query(sql).bind(name_key(name)),
+        Selection::Id(id) => sqlx::query(sql).bind(id.to_string()),
     };
     query.fetch_all(connection).await
 }
@@ -168,6 +178,8 @@ fn key_from_row(row: &AnyRow) -> Result<(String, ClientKey), RegistryError> {
         public_key: PublicKey::from_stored(&text(row, "public_key")?).map_err(|_| broken("public key"))?,
         valid_from: time(row, "valid_from_ms").flatten().ok_or_else(|| broken("begin of validity"))?,
         valid_until: time(row, "valid_until_ms").ok_or_else(|| broken("end of validity"))?,
+        heard: time(row, "heard_ms").ok_or_else(|| broken("first use"))?,
+        added: Revision(row.try_get("added").map_err(|_| broken("revision"))?),
         client: client.parse().map_err(|_| broken("id"))?,
         sealed_preshared_key: Sealed::from_stored(text(row, "sealed_preshared_key")?),
     };

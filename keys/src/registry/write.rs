@@ -5,27 +5,35 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 
-use super::{Client, NewClient, RegistryError, Remark, address, names::name_key, read::ReadError};
-use crate::ranges::TunnelRanges;
+use super::{Client, ClientKey, RegistryError, Remark, address, names::name_key, read::ReadError};
+use crate::{material::PublicKey, ranges::TunnelRanges};
 
-/// Names and keys are unique; asking first makes a better error than the database's refusal.
-pub(super) async fn check_free(tx: &mut AnyConnection, new: &NewClient) -> Result<(), ReadError> {
-    let key = new.public_key.to_string();
+/// Names are unique; asking first makes a better error than the database's refusal.
+pub(super) async fn check_name_free(tx: &mut AnyConnection, name: &str) -> Result<(), ReadError> {
     let same_name = sqlx::query_scalar::<_, String>("SELECT name FROM registry_client WHERE name_key = $1")
-        .bind(name_key(new.name.as_str()))
-        .fetch_optional(&mut *tx)
+        .bind(name_key(name))
+        .fetch_optional(tx)
         .await?;
-    if let Some(name) = same_name {
-        return Err(RegistryError::NameTaken { name }.into());
+    match same_name {
+        Some(name) => Err(RegistryError::NameTaken { name }.into()),
+        None => Ok(()),
     }
+}
+
+/// A key belongs to one client, one invitation or the gateway, for all time.
+pub(super) async fn check_key_free(tx: &mut AnyConnection, public_key: &PublicKey) -> Result<(), ReadError> {
+    let key = public_key.to_string();
     let owner = sqlx::query_scalar::<_, String>(
         "SELECT c.name FROM registry_client c JOIN registry_client_key k ON k.client = c.id
-         WHERE k.public_key = $1",
+         WHERE k.public_key = $1
+         UNION ALL
+         SELECT c.name FROM registry_client c JOIN registry_invitation i ON i.client = c.id
+         WHERE i.public_key = $1",
     )
     .bind(&key)
     .fetch_optional(&mut *tx)
     .await?;
-    let fingerprint = new.public_key.fingerprint();
+    let fingerprint = public_key.fingerprint();
     if let Some(owner) = owner {
         return Err(RegistryError::KeyTaken { fingerprint, owner }.into());
     }
@@ -36,7 +44,7 @@ pub(super) async fn check_free(tx: &mut AnyConnection, new: &NewClient) -> Resul
     if gateway.is_some() { Err(RegistryError::GatewayKey(fingerprint).into()) } else { Ok(()) }
 }
 
-/// Stores a new client, gives it addresses and returns them.
+/// Stores a new client without its keys, gives it addresses and returns them.
 pub(super) async fn insert_client(
     tx: &mut AnyConnection,
     client: &Client,
@@ -60,20 +68,25 @@ pub(super) async fn insert_client(
     .bind(client.revision.0)
     .execute(&mut *tx)
     .await?;
-    for key in &client.keys {
-        sqlx::query(
-            "INSERT INTO registry_client_key (public_key, client, sealed_preshared_key, valid_from_ms, valid_until_ms)
-             VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(key.public_key.to_string())
-        .bind(&id)
-        .bind(key.sealed_preshared_key.as_str())
-        .bind(key.valid_from.as_millisecond())
-        .bind(key.valid_until.map(Timestamp::as_millisecond))
-        .execute(&mut *tx)
-        .await?;
-    }
     address::assign(tx, ranges, &id).await
+}
+
+pub(super) async fn insert_key(tx: &mut AnyConnection, key: &ClientKey) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO registry_client_key
+         (public_key, client, sealed_preshared_key, valid_from_ms, valid_until_ms, heard_ms, revision)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(key.public_key.to_string())
+    .bind(key.client.to_string())
+    .bind(key.sealed_preshared_key.as_str())
+    .bind(key.valid_from.as_millisecond())
+    .bind(key.valid_until.map(Timestamp::as_millisecond))
+    .bind(key.heard.map(Timestamp::as_millisecond))
+    .bind(key.added.0)
+    .execute(tx)
+    .await
+    .map(drop)
 }
 
 /// Stores what can change of a client.
@@ -89,11 +102,16 @@ pub(super) async fn update_client(tx: &mut AnyConnection, client: &Client) -> Re
     .execute(&mut *tx)
     .await?;
     for key in &client.keys {
-        sqlx::query("UPDATE registry_client_key SET valid_until_ms = $1 WHERE public_key = $2")
-            .bind(key.valid_until.map(Timestamp::as_millisecond))
-            .bind(key.public_key.to_string())
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "UPDATE registry_client_key SET valid_until_ms = $1, heard_ms = $2, sealed_preshared_key = $3
+             WHERE public_key = $4",
+        )
+        .bind(key.valid_until.map(Timestamp::as_millisecond))
+        .bind(key.heard.map(Timestamp::as_millisecond))
+        .bind(key.sealed_preshared_key.as_str())
+        .bind(key.public_key.to_string())
+        .execute(&mut *tx)
+        .await?;
     }
     Ok(())
 }

@@ -132,7 +132,7 @@ pub(super) async fn prepare(
     busy_timeout: Duration,
 ) -> Result<(), sqlx::Error> {
     let settings = format!(
-        "PRAGMA busy_timeout = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+        "PRAGMA busy_timeout = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;",
         busy_timeout.as_millis()
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(connection).await.map(drop)

@@ -22,6 +22,7 @@ pub(crate) struct Document {
     pub(crate) services: Vec<(At<String>, SectionValues)>,
     pub(crate) roles: Vec<(At<String>, SectionValues)>,
     pub(crate) proxy: SectionValues,
+    pub(crate) keys: SectionValues,
     pub(crate) limits: SectionValues,
     pub(crate) audit: SectionValues,
     pub(crate) ships: Vec<SectionValues>,
@@ -59,8 +60,9 @@ impl Document {
             variables.extend(overlay(section, &mut values, environment));
             values
         };
-        let [gateway, proxy, limits, audit, admin, dns] = [
+        let [gateway, lifetimes, proxy, limits, audit, admin, dns] = [
             &keys::gateway::SECTION,
+            &keys::keys::SECTION,
             &keys::proxy::SECTION,
             &keys::limits::SECTION,
             &keys::audit::SECTION,
@@ -72,7 +74,20 @@ impl Document {
             reader.named.into_iter().partition(|(_, values)| values.is_of(&keys::service::SECTION));
         let (ships, servers) =
             reader.repeated.into_iter().partition(|values| values.is_of(&keys::ship::SECTION));
-        Some(Self { gateway, servers, services, roles, proxy, limits, audit, ships, admin, dns, variables })
+        Some(Self {
+            gateway,
+            servers,
+            services,
+            roles,
+            keys: lifetimes,
+            proxy,
+            limits,
+            audit,
+            ships,
+            admin,
+            dns,
+            variables,
+        })
     }
 }
 

@@ -138,6 +138,23 @@ section! {
     REQUIRE_TLS, "require-tls", Flag, None, Default("false"), "true",
         "Whether everything that the role reaches over TCP must be TLS, as with a service's `require-tls`. UDP is not \
          looked into.";
+    EXPIRES, "expires", Duration, Some((3600, 3650 * DAY)), Nothing, "\"90d\"",
+        "How long after it was added a client of the role may connect, unless `--expires` says otherwise. Not \
+         written: for ever.";
+    REQUIRE_POST_QUANTUM, "require-post-quantum", Flag, None, Default("false"), "true",
+        "Whether a client of the role reaches servers only while its session is under a pre-shared key agreed with \
+         ML-KEM-768. The shim agrees on one by itself; stock WireGuard clients cannot, and reach nothing.";
+}
+
+section! {
+    keys, "keys", Once,
+        "How long keys live. See keys.md.";
+
+    CLIENT_MAX_AGE, "client-max-age", Duration, Some((3600, 3650 * DAY)), Nothing, "\"90d\"",
+        "The age at which a client's key is to be replaced. A shim does it by itself before, without an \
+         interruption; a stock client needs `vmsgate-keys client rotate`. Not written: keys do not age.";
+    PQ_INTERVAL, "pq-interval", Duration, Some((MINUTE, DAY)), Default("1h"), "\"1h\"",
+        "How often a shim and the gateway agree on a fresh pre-shared key with ML-KEM-768.";
 }
 
 section! {
@@ -261,6 +278,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     server::SECTION,
     service::SECTION,
     role::SECTION,
+    keys::SECTION,
     proxy::SECTION,
     limits::SECTION,
     audit::SECTION,

@@ -153,6 +153,11 @@ impl SectionValues {
         Duration::from_secs(self.ranged(key, read, diagnostics))
     }
 
+    /// None when it is not written.
+    pub(crate) fn optional_duration(&self, key: &Key, diagnostics: &mut Diagnostics) -> Option<Duration> {
+        self.values.contains_key(key.name).then(|| self.duration(key, diagnostics))
+    }
+
     pub(crate) fn size(&self, key: &Key, diagnostics: &mut Diagnostics) -> u64 {
         let read = |value: &Value| match value {
             Value::Text(text) => parse_size(text),

@@ -36,6 +36,8 @@ pub(super) fn read(
             allow: rules.into_iter().map(|rule| rule.text).collect(),
             icmp: true,
             require_tls: false,
+            expires: None,
+            require_post_quantum: false,
             permissions,
         };
         roles.insert(role.name.clone(), role);
@@ -55,6 +57,8 @@ pub(super) fn read(
             allow: rules.into_iter().map(|rule| rule.text).collect(),
             icmp: section.flag(&key::ICMP, out),
             require_tls,
+            expires: section.optional_duration(&key::EXPIRES, out),
+            require_post_quantum: section.flag(&key::REQUIRE_POST_QUANTUM, out),
             permissions,
         };
         roles.insert(role.name.clone(), role);

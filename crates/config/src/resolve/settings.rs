@@ -1,4 +1,4 @@
-//! The sections of plain settings: `[proxy]`, `[limits]`, `[audit]`, `[admin]`, `[dns]`.
+//! The sections of plain settings: `[keys]`, `[proxy]`, `[limits]`, `[audit]`, `[admin]`, `[dns]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::file::keys;
 use crate::file::schema::Key;
 use crate::file::section::SectionValues;
 use crate::names::is_host_name;
-use crate::resolved::{Admin, Audit, Dns, Durability, Limits, OnFailure, Proxy, Retention};
+use crate::resolved::{Admin, Audit, Dns, Durability, Keys, Limits, OnFailure, Proxy, Retention};
 
 /// `[proxy]` with the places of its addresses.
 #[derive(Debug)]
@@ -57,6 +57,14 @@ impl WrittenProxy {
     pub(super) fn resolve(self) -> Proxy {
         let source_pool = self.source_pool.into_iter().map(|range| range.value).collect();
         Proxy { source_pool, ..self.settings }
+    }
+}
+
+pub(super) fn keys(section: &SectionValues, out: &mut Diagnostics) -> Keys {
+    use keys::keys as key;
+    Keys {
+        client_max_age: section.optional_duration(&key::CLIENT_MAX_AGE, out),
+        pq_interval: section.duration(&key::PQ_INTERVAL, out),
     }
 }
 

@@ -55,7 +55,7 @@ fn unknown_section() {
         "[[camera]]\nname = \"door\"\n",
         &[(
             "error gateway.toml:11: unknown section `camera`",
-            "known sections: gateway, server, service, role, proxy, limits, audit, ship, admin, dns",
+            "known sections: gateway, server, service, role, keys, proxy, limits, audit, ship, admin, dns",
         )],
     );
 }

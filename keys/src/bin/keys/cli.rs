@@ -1,13 +1,13 @@
 //! The command line: types only. The comments are the help.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use vmsgate_cli::{
     EXIT_STATUS_HELP,
     args::{InstallationArgs, OutputArgs},
-    time::{TimeArg, TimeArgError},
+    time::{TimeArg, TimeArgError, parse_duration},
 };
 use vmsgate_config::address::Endpoint;
 use vmsgate_keys::{ClientName, Operator, PublicKey, Remark};
@@ -49,9 +49,9 @@ pub enum Command {
     #[command(after_long_help = examples(&["vmsgate-keys client list", "vmsgate-keys client suspend anna-laptop"]))]
     Client(ClientCommand),
 
-    /// Show the gateway's identities
+    /// Show the gateway's identities, and replace them without an interruption
     #[command(subcommand)]
-    #[command(after_long_help = examples(&["vmsgate-keys gateway show --json"]))]
+    #[command(after_long_help = examples(&["vmsgate-keys gateway show --json", "vmsgate-keys gateway rotate"]))]
     Gateway(GatewayCommand),
 
     /// Print a new private key, as `wg genkey`
@@ -106,6 +106,27 @@ pub enum ClientCommand {
     ]))]
     Add(AddArgs),
 
+    /// Invite a person's device: print a token, once, that lets it make its own key and get its profile
+    ///
+    /// The token goes to `vmsgate-shim enroll`. It works once and reaches nothing but the enrolment. For a client that
+    /// exists already, without --role and --operator, a new device takes over: the old key ends when the new one is
+    /// heard. A new invitation ends an earlier one that was not used.
+    #[command(after_long_help = examples(&[
+        "vmsgate-keys client invite anna-laptop --role smart-client --operator 'Anna Berg'",
+        "vmsgate-keys client invite anna-laptop --valid 1d --out token.txt",
+    ]))]
+    Invite(InviteArgs),
+
+    /// Give a stock client a new profile; its present key keeps working for an overlap
+    ///
+    /// The present key ends with the overlap, or half a minute after the gateway heard the new one. Devices with
+    /// vmsgate-shim rotate their keys themselves.
+    #[command(after_long_help = examples(&[
+        "vmsgate-keys client rotate anna-phone --qr",
+        "vmsgate-keys client rotate anna-laptop --overlap 3d --out anna-new.conf",
+    ]))]
+    Rotate(RotateArgs),
+
     /// List all clients
     #[command(after_long_help = examples(&["vmsgate-keys client list", "vmsgate-keys client list --json"]))]
     List,
@@ -124,8 +145,12 @@ pub enum ClientCommand {
 
     /// End a client for good; its live flows end
     ///
-    /// Its name, key and addresses are never used again. Asks first on a terminal.
-    #[command(after_long_help = examples(&["vmsgate-keys client revoke anna-laptop --reason 'laptop stolen' --yes"]))]
+    /// Its name, key and addresses are never used again. Asks first on a terminal. Waits for the running gateways to
+    /// confirm and reports when each forwarded the client's last packet; exit status 1 if one does not confirm in time.
+    #[command(after_long_help = examples(&[
+        "vmsgate-keys client revoke anna-laptop --reason 'laptop stolen' --yes",
+        "vmsgate-keys client revoke anna-laptop --yes --wait 2m",
+    ]))]
     Revoke(RevokeArgs),
 
     /// Set when a client's access ends
@@ -155,7 +180,8 @@ pub struct AddArgs {
     #[arg(long, value_name = "PERSON")]
     pub operator: Operator,
 
-    /// When access ends: a length from now (90d), a date, or a time with its offset [default: never]
+    /// When access ends: a length from now (90d), a date, or a time with its offset
+    /// [default: `expires` of the role in the configuration, or else never]
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<TimeArg>,
 
@@ -192,6 +218,61 @@ pub struct RevokeArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+
+    /// How long to wait for every running gateway to confirm [default: 5s; --wait alone: 60s]
+    #[arg(long, value_name = "LENGTH", num_args = 0..=1, default_missing_value = "60s", value_parser = parse_duration)]
+    pub wait: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+pub struct InviteArgs {
+    /// One name per device; letters, digits, `-`, `_`, `.` and `@`
+    pub name: ClientName,
+
+    /// What a new client may reach: a built-in role or one of the configuration
+    #[arg(long, requires = "operator")]
+    pub role: Option<String>,
+
+    /// The person who uses the device of a new client
+    #[arg(long, value_name = "PERSON", requires = "role")]
+    pub operator: Option<Operator>,
+
+    /// When the new client's access ends [default: `expires` of the role in the configuration, or else never]
+    #[arg(long, value_name = "WHEN", requires = "role")]
+    pub expires: Option<TimeArg>,
+
+    /// How long the token can be used
+    #[arg(long, value_name = "LENGTH", default_value = "7d", value_parser = parse_duration)]
+    pub valid: Duration,
+
+    /// Write the token to a new file that only you may read, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// Show the token as a QR code, instead of text
+    #[arg(long, conflicts_with = "json")]
+    pub qr: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct RotateArgs {
+    pub name: String,
+
+    /// How long the present key keeps working
+    #[arg(long, value_name = "LENGTH", default_value = "24h", value_parser = parse_duration)]
+    pub overlap: Duration,
+
+    /// Public key of a pair that the device made itself and keeps
+    #[arg(long, value_name = "KEY")]
+    pub public_key: Option<PublicKey>,
+
+    /// Write the profile to a new file that only you may read, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// Show the profile as a QR code for a phone, instead of text
+    #[arg(long, conflicts_with = "json")]
+    pub qr: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -199,6 +280,37 @@ pub enum GatewayCommand {
     /// Show name, endpoint, tunnel addresses and public keys of the gateway
     #[command(after_long_help = examples(&["vmsgate-keys gateway show", "vmsgate-keys gateway show --json"]))]
     Show,
+
+    /// Make a new identity; the present one keeps answering until `gateway retire`
+    ///
+    /// New profiles name the new identity, and shims move to it by themselves. The overlap is a plan, not a deadline:
+    /// nobody is locked out by a date.
+    #[command(after_long_help = examples(&["vmsgate-keys gateway rotate", "vmsgate-keys gateway rotate --overlap 30d"]))]
+    Rotate {
+        /// How long the present identity is planned to answer
+        #[arg(long, value_name = "LENGTH", default_value = "7d", value_parser = parse_duration)]
+        overlap: Duration,
+    },
+
+    /// Show the identities and who still uses the retiring one
+    ///
+    /// Exit status 1 when clients have not moved and the planned overlap is over.
+    #[command(after_long_help = examples(&["vmsgate-keys gateway status", "vmsgate-keys gateway status --json"]))]
+    Status,
+
+    /// End the retiring identity for good; its private key is overwritten
+    ///
+    /// Refuses while a client that was seen lately still uses it.
+    #[command(after_long_help = examples(&["vmsgate-keys gateway retire", "vmsgate-keys gateway retire --seen-within 7d"]))]
+    Retire {
+        /// Only clients seen within this time stand in the way
+        #[arg(long, value_name = "LENGTH", default_value = "30d", value_parser = parse_duration)]
+        seen_within: Duration,
+
+        /// Retire it all the same: clients that did not move need a new profile
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Args, Debug)]

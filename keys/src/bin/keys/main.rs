@@ -35,7 +35,10 @@ fn main() -> ExitCode {
 }
 
 async fn execute(context: &Context, command: Command) -> Result<Exit, CliError> {
-    use commands::{client_add, client_change, client_report, gateway_show, init, passwd, raw_keys};
+    use commands::{
+        client_add, client_change, client_invite, client_report, client_revoke, client_rotate,
+        gateway_rotation, gateway_show, init, passwd, raw_keys,
+    };
     match command {
         Command::Init(args) => init::run(context, &args).await?,
         Command::Client(ClientCommand::Add(args)) => client_add::run(context, args).await?,
@@ -43,11 +46,20 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CliError> 
         Command::Client(ClientCommand::Show { name }) => client_report::show(context, &name).await?,
         Command::Client(ClientCommand::Suspend(args)) => client_change::suspend(context, args).await?,
         Command::Client(ClientCommand::Resume { name }) => client_change::resume(context, &name).await?,
-        Command::Client(ClientCommand::Revoke(args)) => client_change::revoke(context, args).await?,
+        Command::Client(ClientCommand::Revoke(args)) => return client_revoke::run(context, args).await,
+        Command::Client(ClientCommand::Invite(args)) => client_invite::run(context, args).await?,
+        Command::Client(ClientCommand::Rotate(args)) => client_rotate::run(context, args).await?,
         Command::Client(ClientCommand::Expire { name, when }) => {
             client_change::expire(context, &name, when).await?;
         }
         Command::Gateway(GatewayCommand::Show) => gateway_show::run(context).await?,
+        Command::Gateway(GatewayCommand::Rotate { overlap }) => {
+            gateway_rotation::rotate(context, overlap).await?
+        }
+        Command::Gateway(GatewayCommand::Status) => return gateway_rotation::status(context).await,
+        Command::Gateway(GatewayCommand::Retire { seen_within, force }) => {
+            gateway_rotation::retire(context, seen_within, force).await?;
+        }
         Command::Genkey => raw_keys::genkey(context)?,
         Command::Pubkey => raw_keys::pubkey(context)?,
         Command::Genpsk => raw_keys::genpsk(context)?,

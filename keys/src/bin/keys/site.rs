@@ -1,7 +1,8 @@
 //! What a profile has to say about the gateway: from the configuration, or without one from `init`.
 
 use ipnet::IpNet;
-use vmsgate_cli::CliError;
+use jiff::Timestamp;
+use vmsgate_cli::{CliError, time::TimeArg};
 use vmsgate_config::{Config, address::Endpoint, catalogue, nearest};
 use vmsgate_keys::{Settings, TunnelRanges};
 
@@ -58,6 +59,22 @@ impl Site {
                 None => format!("the roles are: {list}"),
             },
         ))
+    }
+
+    /// When a client of this role ends that is added now: as said, or as the configuration says for the role.
+    pub fn expiry(
+        &self,
+        role: &str,
+        said: Option<TimeArg>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, CliError> {
+        let default = self.config.as_ref().and_then(|config| config.roles.get(role)?.expires);
+        let expires = said.or(default.map(TimeArg::Distance)).map(|when| when.after(now));
+        if expires.is_some_and(|expires| expires <= now) {
+            return Err(CliError::user("the time given with --expires is in the past")
+                .hint("give a later one, such as 90d"));
+        }
+        Ok(expires)
     }
 
     /// What a client of this role sends into the tunnel beside packets to the gateway itself, and what the user

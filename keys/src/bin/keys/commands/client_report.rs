@@ -1,11 +1,17 @@
 //! `client list` and `client show`.
 
-use jiff::Timestamp;
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use uuid::Uuid;
 use vmsgate_cli::{CliError, Style, Table, human};
-use vmsgate_keys::{Client, Standing};
+use vmsgate_keys::{Client, Invitation, Registry, Seen, Standing};
 
 use crate::context::{Context, SCHEMA_VERSION, addresses, registry_error};
+
+/// People are told this long before an access ends.
+const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// A client in JSON: as stored, and whether it may connect now.
 #[derive(Serialize)]
@@ -21,21 +27,79 @@ impl<'a> ClientReport<'a> {
     }
 }
 
+/// A client, and what is known of it beside its record.
+#[derive(Serialize)]
+struct Known<'a> {
+    #[serde(flatten)]
+    client: ClientReport<'a>,
+    seen: Option<&'a Seen>,
+    /// The newest.
+    invitation: Option<&'a Invitation>,
+}
+
+/// What is known of all clients.
+struct Knowledge {
+    seen: HashMap<Uuid, Seen>,
+    invitations: HashMap<Uuid, Invitation>,
+}
+
+impl Knowledge {
+    async fn of(registry: &Registry) -> Result<Self, CliError> {
+        let seen = registry.presence().await.map_err(registry_error)?;
+        let invitations = registry.invitations().await.map_err(registry_error)?;
+        Ok(Self {
+            seen: seen.into_iter().map(|seen| (seen.presence.client, seen)).collect(),
+            // The oldest first: the newest stays.
+            invitations: invitations.into_iter().map(|invitation| (invitation.client, invitation)).collect(),
+        })
+    }
+
+    fn about<'a>(&'a self, client: &'a Client, now: Timestamp) -> Known<'a> {
+        Known {
+            client: ClientReport::new(client, now),
+            seen: self.seen.get(&client.id),
+            invitation: self.invitations.get(&client.id),
+        }
+    }
+}
+
+impl Known<'_> {
+    fn last_seen(&self) -> String {
+        self.seen.map_or_else(|| "never".to_owned(), |seen| human::time(seen.presence.last_seen))
+    }
+
+    /// What there is to say about the invitation, if anybody should look at it.
+    fn invited(&self, now: Timestamp) -> Option<String> {
+        let invitation = self.invitation?;
+        Some(match (invitation.reused, invitation.used) {
+            (Some(at), _) => format!("USED TWICE, the second time at {}: the token leaked", human::time(at)),
+            (None, Some(used)) => format!("used at {}", human::time(used.at)),
+            (None, None) if invitation.is_open(now) => {
+                format!("open until {}", human::time(invitation.expires))
+            }
+            (None, None) => format!("expired at {}", human::time(invitation.expires)),
+        })
+    }
+}
+
 pub async fn list(context: &Context) -> Result<(), CliError> {
-    let clients = context.registry().await?.clients().await.map_err(registry_error)?;
+    let registry = context.registry().await?;
+    let clients = registry.clients().await.map_err(registry_error)?;
+    let knowledge = Knowledge::of(registry).await?;
     let (printer, now) = (&context.printer, Timestamp::now());
     if printer.is_json() {
-        let clients: Vec<_> = clients.iter().map(|client| ClientReport::new(client, now)).collect();
+        let clients: Vec<_> = clients.iter().map(|client| knowledge.about(client, now)).collect();
         return Ok(printer.json(SCHEMA_VERSION, &serde_json::json!({ "clients": clients }))?);
     }
-    let mut table = Table::new(["NAME", "OPERATOR", "ROLE", "STATE", "EXPIRES", "ADDRESSES"]);
+    let mut table = Table::new(["NAME", "OPERATOR", "ROLE", "STATE", "EXPIRES", "LAST SEEN", "ADDRESSES"]);
     for client in &clients {
         table.row([
             client.name.to_string(),
             client.operator.to_string(),
             client.role.clone(),
             client.standing(now).as_str().to_owned(),
-            expiry(client),
+            warned_expiry(client, now),
+            knowledge.about(client, now).last_seen(),
             addresses(client),
         ]);
     }
@@ -43,15 +107,25 @@ pub async fn list(context: &Context) -> Result<(), CliError> {
         printer.note("no clients yet")?;
         return Ok(printer.hint("add one with `vmsgate-keys client add`")?);
     }
-    Ok(printer.table(&table)?)
+    printer.table(&table)?;
+    for client in &clients {
+        if let Some(known) = knowledge.invitations.get(&client.id).filter(|known| known.reused.is_some()) {
+            let about = Known { invitation: Some(known), ..knowledge.about(client, now) };
+            let text = about.invited(now).unwrap_or_default();
+            printer.warning(format_args!("the invitation of `{}` was {text}", client.name))?;
+        }
+    }
+    Ok(())
 }
 
 pub async fn show(context: &Context, name: &str) -> Result<(), CliError> {
-    let client = context.registry().await?.client(name).await.map_err(registry_error)?;
+    let registry = context.registry().await?;
+    let client = registry.client(name).await.map_err(registry_error)?;
+    let knowledge = Knowledge::of(registry).await?;
     let (printer, now) = (&context.printer, Timestamp::now());
+    let known = knowledge.about(&client, now);
     if printer.is_json() {
-        let report = serde_json::json!({ "client": ClientReport::new(&client, now) });
-        return Ok(printer.json(SCHEMA_VERSION, &report)?);
+        return Ok(printer.json(SCHEMA_VERSION, &serde_json::json!({ "client": known }))?);
     }
     let standing = client.standing(now);
     let style = if standing == Standing::Active { Style::Good } else { Style::Error };
@@ -62,7 +136,11 @@ pub async fn show(context: &Context, name: &str) -> Result<(), CliError> {
     if let Some(reason) = &client.reason {
         printer.line(format_args!("reason     {reason}"))?;
     }
-    printer.line(format_args!("expires    {}", expiry(&client)))?;
+    printer.line(format_args!("expires    {}", warned_expiry(&client, now)))?;
+    printer.line(format_args!("seen       {}", known.last_seen()))?;
+    if let Some(invited) = known.invited(now) {
+        printer.line(format_args!("invitation {invited}"))?;
+    }
     printer.line(format_args!("addresses  {}", addresses(&client)))?;
     printer.line(format_args!("created    {}", human::time(client.created)))?;
     printer.line(format_args!("id         {}\n", client.id))?;
@@ -80,4 +158,13 @@ pub async fn show(context: &Context, name: &str) -> Result<(), CliError> {
 
 pub fn expiry(client: &Client) -> String {
     client.expires.map_or_else(|| "never".to_owned(), human::time)
+}
+
+/// When access ends, and how soon if that is soon.
+fn warned_expiry(client: &Client, now: Timestamp) -> String {
+    let Some(left) = client.expires.map(|expires| expires.duration_since(now)) else { return expiry(client) };
+    if left.is_negative() || left > EXPIRES_SOON {
+        return expiry(client);
+    }
+    format!("{} (in {} days)", expiry(client), left.as_hours() / 24)
 }
