@@ -1,30 +1,39 @@
 //! The client's state machine: one gateway, one tunnel, and the will to come back.
 //!
 //! Inner packets go in through [`ClientState::send`] and come out of [`ClientState::handle_datagram`]. Unlike a bare
-//! WireGuard peer it never gives up: when a handshake has gone unanswered for good, it begins anew.
+//! WireGuard peer it never gives up: when a handshake has gone unanswered for good, it begins anew. To change its keys
+//! it moves to a second tunnel: see [`ClientState::move_to`].
 
+mod line;
+mod moving;
+mod receive;
+
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use x25519_dalek::{PublicKey, StaticSecret};
+use x25519_dalek::PublicKey;
 
-use crate::counters::{Counters, Drop};
+use crate::counters::Counters;
 use crate::flow::{Direction, Volume};
-use crate::noise::{HANDSHAKE_INITIATION, Identity, Opened, Refused, Tick, Tunnel, TunnelKeys, sealed_len};
-use crate::packet::Packet;
+use crate::noise::{HANDSHAKE_INITIATION, Kind, Refused, Tick, classify, sealed_len};
 use crate::sink::DatagramSink;
+
+pub use line::ClientKeys;
+use line::Line;
+use moving::Pending;
 
 /// Silence of the gateway after which a client that has sent something shakes hands again. The paper's timer is 15 s
 /// (KEEPALIVE_TIMEOUT + REKEY_TIMEOUT); people watching video should not wait that long.
 const SILENCE: Duration = Duration::from_secs(4);
 /// REKEY_TIMEOUT of the paper: no handshake begins sooner after the one before.
 const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Packets that wait for a handshake; as many as boringtun keeps.
+const MAX_WAITING: usize = 256;
 
 /// Everything of a profile that the tunnel needs.
 pub struct ClientSettings {
-    pub secret: StaticSecret,
-    pub gateway: PublicKey,
-    pub preshared: Option<[u8; 32]>,
+    pub keys: ClientKeys,
     pub addresses: Vec<IpAddr>,
     /// Seconds; keeps NAT mappings open. 25 in every profile.
     pub persistent_keepalive: Option<u16>,
@@ -45,12 +54,35 @@ pub struct ClientStatus {
     pub silence: Option<Duration>,
     /// Of the newest handshake.
     pub round_trip: Option<Duration>,
+    /// The client key of the tunnel in use.
+    pub key: PublicKey,
+    /// The identity of the gateway that it talks to.
+    pub gateway: PublicKey,
+    /// Whether its pre-shared key is an agreed one.
+    pub post_quantum: bool,
+}
+
+/// What became of a change of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// The keys of the last [`ClientState::move_to`] are in use.
+    Moved,
+    /// Nothing authentic came under the keys of the last [`ClientState::move_to`]; those before go on.
+    MoveFailed,
+    /// The gateway has lost the agreed pre-shared key; the registered one is in use again. Time to agree anew.
+    FellBack,
 }
 
 pub struct ClientState {
-    settings: ClientSettings,
-    identity: Identity,
-    tunnel: Tunnel,
+    addresses: Vec<IpAddr>,
+    persistent_keepalive: Option<u16>,
+    current: Line,
+    pending: Option<Pending>,
+    /// Tunnels from before a move, which only receive, and when their keys are over.
+    old: Vec<(Line, Instant)>,
+    /// What the tunnel in use could not seal yet. It has a copy in its own queue, which a move leaves behind.
+    waiting: VecDeque<Vec<u8>>,
+    events: VecDeque<ClientEvent>,
     endpoint: SocketAddr,
     counters: Counters,
     rng: fastrand::Rng,
@@ -70,12 +102,16 @@ impl std::fmt::Debug for ClientState {
 impl ClientState {
     pub fn new(settings: ClientSettings, endpoint: SocketAddr, now: Instant, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let identity = Identity::new(settings.secret.clone());
-        let tunnel = new_tunnel(&identity, &settings, now, &mut rng);
+        let ClientSettings { keys, addresses, persistent_keepalive } = settings;
+        let index = rng.u32(..) >> 8;
         ClientState {
-            settings,
-            identity,
-            tunnel,
+            addresses,
+            persistent_keepalive,
+            current: Line::new(keys, persistent_keepalive, index, now, &mut rng),
+            pending: None,
+            old: Vec::new(),
+            waiting: VecDeque::new(),
+            events: VecDeque::new(),
             endpoint,
             counters: Counters::default(),
             rng,
@@ -89,11 +125,12 @@ impl ClientState {
     /// Begins a handshake now: at the start, after a sleep, after a change of network or endpoint.
     pub fn connect(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
         let room = datagrams.reserve(self.endpoint, HANDSHAKE_INITIATION);
-        if let Some(message) = self.tunnel.initiate(room, true, now, &mut self.rng) {
+        if let Some(message) = self.current.tunnel.initiate(room, true, now, &mut self.rng) {
             let length = message.len();
             datagrams.commit(length);
             self.last_initiation = Some(now);
         }
+        self.initiate_pending(now, datagrams);
     }
 
     /// The gateway's address outside; takes effect with the next datagram.
@@ -105,62 +142,24 @@ impl ClientState {
         self.endpoint
     }
 
-    /// Takes one datagram from the internet; well-formed packets for this client go to `inner`.
-    pub fn handle_datagram(
-        &mut self,
-        from: SocketAddr,
-        datagram: &[u8],
-        now: Instant,
-        datagrams: &mut impl DatagramSink,
-        inner: &mut impl FnMut(&Packet<'_>),
-    ) {
-        match self.tunnel.open(from.ip(), datagram, &mut self.opened) {
-            Ok(opened) => {
-                let heard = !matches!(opened, Opened::Done);
-                match opened {
-                    Opened::Reply(message) => {
-                        let length = message.len();
-                        let room = datagrams.reserve(from, length);
-                        if let Some(room) = room.get_mut(..length) {
-                            room.copy_from_slice(message);
-                            datagrams.commit(length);
-                        }
-                        self.counters.handshakes += 1;
-                    }
-                    Opened::Packet(bytes) => match Packet::parse(bytes) {
-                        Ok(packet) if self.settings.addresses.contains(&packet.destination) => inner(&packet),
-                        Ok(_) => self.counters.count(Drop::SpoofedSource),
-                        Err(why) => self.counters.count(why.into()),
-                    },
-                    Opened::Keepalive | Opened::Done => {}
-                }
-                if heard {
-                    // Authentic, so the gateway is where this came from.
-                    self.endpoint = from;
-                    self.last_heard = Some(now);
-                    self.unanswered_since = None;
-                    self.counters.traffic.count(Direction::Down, Volume::packet(datagram.len()));
-                    self.flush(datagrams);
-                }
-            }
-            Err(why) => self.counters.count(why.into()),
-        }
-    }
-
     /// Sends an inner packet: the first `len` bytes of `packet`, up to fifteen more are used for padding.
     pub fn send(&mut self, packet: &mut [u8], len: usize, now: Instant, datagrams: &mut impl DatagramSink) {
         let room = datagrams.reserve(self.endpoint, sealed_len(len));
-        match self.tunnel.seal(packet, len, room) {
+        match self.current.tunnel.seal(packet, len, room) {
             Ok(Some(message)) => {
-                let (length, rekey) = (message.len(), self.tunnel.wants_rekey(message));
+                let (length, rekey) = (message.len(), self.current.tunnel.wants_rekey(message));
+                let sealed = classify(message) != Some(Kind::Initiation);
                 datagrams.commit(length);
                 self.counters.traffic.count(Direction::Up, Volume::packet(length));
                 self.unanswered_since.get_or_insert(now);
+                if !sealed {
+                    self.keep_waiting(packet, len);
+                }
                 if rekey {
                     self.connect(now, datagrams);
                 }
             }
-            Ok(None) => {}
+            Ok(None) => self.keep_waiting(packet, len),
             Err(why) => {
                 self.counters.count(why.into());
                 if why == Refused::Exhausted {
@@ -172,32 +171,37 @@ impl ClientState {
 
     /// Runs what is due: keepalives, handshakes, and the way back after silence.
     pub fn handle_timeout(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
+        self.old.retain(|(_, until)| now < *until);
+        self.give_up_if_late(now);
         if self.silence_is_too_long(now) {
             self.connect(now, datagrams);
         }
-        if now < self.tunnel.next_tick() {
-            return;
-        }
+        self.fall_back_if_silent(now, datagrams);
         let mut buffer = [0; 2048];
-        match self.tunnel.tick(now, &mut self.rng, &mut buffer) {
-            Tick::Send(message) => {
-                let length = message.len();
-                if let Some(room) = datagrams.reserve(self.endpoint, length).get_mut(..length) {
-                    room.copy_from_slice(message);
-                    datagrams.commit(length);
-                }
-            }
+        match self.current.tick(now, &mut self.rng, &mut buffer) {
+            Tick::Send(message) => transmit(self.endpoint, message, datagrams),
             Tick::Idle => {}
             Tick::Expired => {
-                self.tunnel = new_tunnel(&self.identity, &self.settings, now, &mut self.rng);
+                self.waiting.clear();
+                self.current = self.new_line(self.current.keys.clone(), now);
                 self.connect(now, datagrams);
             }
+        }
+        if let Some(pending) = &mut self.pending
+            && let Tick::Send(message) = pending.line.tick(now, &mut self.rng, &mut buffer)
+        {
+            transmit(self.endpoint, message, datagrams);
         }
     }
 
     /// When [`ClientState::handle_timeout`] has work next.
     pub fn poll_timeout(&self) -> Instant {
-        self.tunnel.next_tick()
+        let lines = self.pending.iter().map(|pending| pending.line.tunnel.next_tick());
+        lines.fold(self.current.tunnel.next_tick(), Instant::min)
+    }
+
+    pub fn poll_event(&mut self) -> Option<ClientEvent> {
+        self.events.pop_front()
     }
 
     pub fn counters(&self) -> &Counters {
@@ -205,14 +209,17 @@ impl ClientState {
     }
 
     pub fn addresses(&self) -> &[IpAddr] {
-        &self.settings.addresses
+        &self.addresses
     }
 
     pub fn status(&self, now: Instant) -> ClientStatus {
         ClientStatus {
-            handshake_age: self.tunnel.session_age(),
+            handshake_age: self.current.tunnel.session_age(),
             silence: self.last_heard.map(|heard| now.saturating_duration_since(heard)),
-            round_trip: self.tunnel.handshake_rtt(),
+            round_trip: self.current.tunnel.handshake_rtt(),
+            key: PublicKey::from(&self.current.keys.secret),
+            gateway: self.current.keys.gateway,
+            post_quantum: self.current.keys.agreed.is_some(),
         }
     }
 
@@ -224,26 +231,28 @@ impl ClientState {
         passed(self.unanswered_since, SILENCE) && !recently
     }
 
-    fn flush(&mut self, datagrams: &mut impl DatagramSink) {
-        while let Some(message) = self.tunnel.flush(&mut self.opened) {
-            let length = message.len();
-            let Some(room) = datagrams.reserve(self.endpoint, length).get_mut(..length) else { return };
-            room.copy_from_slice(message);
-            datagrams.commit(length);
+    /// A tunnel whose index is no other one's.
+    fn new_line(&mut self, keys: ClientKeys, now: Instant) -> Line {
+        let index = loop {
+            let index = self.rng.u32(..) >> 8;
+            let lines = self.old.iter().map(|(line, _)| line).chain(self.pending.iter().map(|p| &p.line));
+            if lines.chain([&self.current]).all(|line| line.index != index) {
+                break index;
+            }
+        };
+        Line::new(keys, self.persistent_keepalive, index, now, &mut self.rng)
+    }
+
+    fn keep_waiting(&mut self, packet: &[u8], len: usize) {
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.extend(packet.get(..len).map(<[u8]>::to_vec));
         }
     }
 }
 
-fn new_tunnel(
-    identity: &Identity,
-    settings: &ClientSettings,
-    now: Instant,
-    rng: &mut fastrand::Rng,
-) -> Tunnel {
-    let keys = TunnelKeys {
-        peer: settings.gateway,
-        preshared: settings.preshared,
-        persistent_keepalive: settings.persistent_keepalive,
-    };
-    Tunnel::new(identity, keys, rng.u32(..) >> 8, now, rng)
+fn transmit(to: SocketAddr, message: &[u8], datagrams: &mut impl DatagramSink) {
+    if let Some(room) = datagrams.reserve(to, message.len()).get_mut(..message.len()) {
+        room.copy_from_slice(message);
+        datagrams.commit(message.len());
+    }
 }

@@ -30,7 +30,12 @@ pub struct SessionInfo {
     /// A version 7 UUID: sorts by time.
     pub id: Uuid,
     pub client: Arc<ClientInfo>,
+    /// The client key that it is heard under.
     pub key: PublicKey,
+    /// The identity of the gateway that it is heard under.
+    pub identity: PublicKey,
+    /// Whether it is heard under an agreed pre-shared key.
+    pub post_quantum: bool,
     /// The client's address outside.
     pub endpoint: SocketAddr,
 }
@@ -114,7 +119,19 @@ pub enum GatewayEvent {
         session: SessionInfo,
         reason: SessionEnd,
         traffic: Traffic,
+        /// When the last packet passed to or from the recording network.
+        last_forwarded: Option<UnixMillis>,
+        /// Live flows to the recording network that the end cut.
+        flows_cut: u64,
         opened: UnixMillis,
+        at: UnixMillis,
+    },
+    /// A client was heard for the first time under a client key or an identity other than before; also with the
+    /// beginning of a session.
+    KeyConfirmed {
+        client: Uuid,
+        key: PublicKey,
+        identity: PublicKey,
         at: UnixMillis,
     },
     FlowOpened {

@@ -19,6 +19,7 @@ use boringtun::noise::handshake::parse_handshake_anon;
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Packet as Message, Tunn, TunnResult};
 use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
 
 /// Bytes that encapsulation adds: a 16-byte header and a 16-byte tag.
 pub const OVERHEAD: usize = 32;
@@ -27,6 +28,10 @@ pub const HANDSHAKE_INITIATION: usize = 148;
 /// boringtun's timers are polled; this is also the largest retransmission jitter of the paper.
 const TICK: Duration = Duration::from_millis(333);
 const PADDING: usize = 16;
+
+/// A pre-shared key, wiped when it is dropped. boringtun keeps a copy of its own for as long as its tunnel lives, which
+/// it does not wipe.
+pub type Preshared = Zeroizing<[u8; 32]>;
 
 /// Message limits of one key pair. Paper, section 6.1; smaller in tests.
 #[derive(Debug, Clone, Copy)]
@@ -185,6 +190,7 @@ pub struct Tunnel {
     tunn: Box<Tunn>,
     limits: MessageLimits,
     next_tick: Instant,
+    newest: u32,
 }
 
 impl std::fmt::Debug for Tunnel {
@@ -196,7 +202,7 @@ impl std::fmt::Debug for Tunnel {
 /// Keys and parameters of a [`Tunnel`].
 pub struct TunnelKeys {
     pub peer: PublicKey,
-    pub preshared: Option<[u8; 32]>,
+    pub preshared: Option<Preshared>,
     /// Seconds between unconditional keepalives; for clients behind NAT.
     pub persistent_keepalive: Option<u16>,
 }
@@ -219,7 +225,7 @@ impl Tunnel {
         let mut tunn = Tunn::new(
             identity.secret.clone(),
             keys.peer,
-            keys.preshared,
+            keys.preshared.as_deref().copied(),
             keys.persistent_keepalive,
             index,
             Some(identity.trusting.clone()),
@@ -227,7 +233,7 @@ impl Tunnel {
         // boringtun's idea of the present is the last call of its timer.
         let _ = tunn.update_timers(&mut [0; HANDSHAKE_INITIATION]);
         let next_tick = now + jitter(rng);
-        Tunnel { tunn: Box::new(tunn), limits: MessageLimits::default(), next_tick }
+        Tunnel { tunn: Box::new(tunn), limits: MessageLimits::default(), next_tick, newest: index << 8 }
     }
 
     pub fn set_limits(&mut self, limits: MessageLimits) {
@@ -252,7 +258,10 @@ impl Tunnel {
         match self.tunn.decapsulate(Some(source), datagram, out) {
             TunnResult::Done if data.is_some() => Ok(Opened::Keepalive),
             TunnResult::Done => Ok(Opened::Done),
-            TunnResult::WriteToNetwork(reply) => Ok(Opened::Reply(reply)),
+            TunnResult::WriteToNetwork(reply) => {
+                self.newest = own_index(reply).unwrap_or(self.newest);
+                Ok(Opened::Reply(reply))
+            }
             TunnResult::WriteToTunnelV4(packet, _) => Ok(Opened::Packet(packet)),
             TunnResult::WriteToTunnelV6(packet, _) => Ok(Opened::Packet(packet)),
             TunnResult::Err(error) => Err(match error {
@@ -296,8 +305,10 @@ impl Tunnel {
         }
         match self.tunn.encapsulate(&packet[..padded], out) {
             TunnResult::WriteToNetwork(message) => {
-                if counter(message).is_some_and(|counter| counter >= self.limits.reject_after) {
-                    return Err(Refused::Exhausted);
+                match counter(message) {
+                    Some(counter) if counter >= self.limits.reject_after => return Err(Refused::Exhausted),
+                    Some(_) => {}
+                    None => self.newest = own_index(message).unwrap_or(self.newest),
                 }
                 Ok(Some(message))
             }
@@ -324,6 +335,7 @@ impl Tunnel {
         match self.tunn.format_handshake_initiation(out, force) {
             TunnResult::WriteToNetwork(message) => {
                 self.next_tick = now + jitter(rng);
+                self.newest = own_index(message).unwrap_or(self.newest);
                 Some(message)
             }
             _ => None,
@@ -346,12 +358,18 @@ impl Tunnel {
             TunnResult::WriteToNetwork(message) => {
                 if classify(message) == Some(Kind::Initiation) {
                     self.next_tick = now + jitter(rng);
+                    self.newest = own_index(message).unwrap_or(self.newest);
                 }
                 Tick::Send(message)
             }
             TunnResult::Err(WireGuardError::ConnectionExpired) => Tick::Expired,
             _ => Tick::Idle,
         }
+    }
+
+    /// The receiver index of the key pair that the last handshake message of this side offered.
+    pub fn newest_index(&self) -> u32 {
+        self.newest
     }
 
     /// Age of the key pair in use; none without one.
@@ -378,6 +396,19 @@ pub fn padded_len(len: usize, mtu: u16) -> usize {
 /// The tunnel's `index` back from a receiver index.
 pub fn index_of(receiver_index: u32) -> u32 {
     receiver_index >> 8
+}
+
+/// Whether a receiver index names a newer key pair than another of the same tunnel.
+pub fn is_newer(receiver_index: u32, than: u32) -> bool {
+    // boringtun counts in eight bits, and keeps the last eight.
+    (receiver_index as u8).wrapping_sub(than as u8) as i8 > 0
+}
+
+/// The sender's index in a handshake message of our own.
+fn own_index(message: &[u8]) -> Option<u32> {
+    let header: &[u8; 8] = message.first_chunk()?;
+    let (kind, index) = header.split_first_chunk::<4>()?;
+    matches!(kind[0], 1 | 2).then(|| index.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)))?
 }
 
 fn counter(message: &[u8]) -> Option<u64> {

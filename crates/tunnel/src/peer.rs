@@ -8,6 +8,7 @@ use x25519_dalek::PublicKey;
 
 use crate::event::{ClientInfo, Rejection, SessionEnd, SessionInfo, UnixMillis};
 use crate::flow::Traffic;
+use crate::noise::Preshared;
 use crate::policy::RoleId;
 
 /// A client's registry record, as far as the data path needs it.
@@ -16,6 +17,16 @@ pub struct ClientConfig {
     pub info: ClientInfo,
     pub keys: Vec<ClientKey>,
     pub access: Access,
+    pub kind: ClientKind,
+}
+
+/// What a client's keys are good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientKind {
+    /// What its role allows.
+    Device,
+    /// To reach enrolment, and nothing else whatever its role.
+    Invitation,
 }
 
 impl std::fmt::Debug for ClientConfig {
@@ -28,7 +39,9 @@ impl std::fmt::Debug for ClientConfig {
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientKey {
     pub public: PublicKey,
-    pub preshared: Option<[u8; 32]>,
+    pub preshared: Option<Preshared>,
+    /// When the key ends by itself.
+    pub until: Option<UnixMillis>,
 }
 
 /// Whether a client may connect now.
@@ -67,12 +80,41 @@ impl std::fmt::Debug for ClientKey {
     }
 }
 
+impl ClientKey {
+    pub(crate) fn has_ended(&self, unix: UnixMillis) -> bool {
+        self.until.is_some_and(|until| until <= unix)
+    }
+}
+
+/// A client key, with what was agreed for it through the tunnel.
+pub(crate) struct HeldKey {
+    pub(crate) key: ClientKey,
+    /// The agreed pre-shared key that the client was heard under.
+    pub(crate) agreed: Option<Preshared>,
+    /// The agreed pre-shared key that it was not heard under yet.
+    pub(crate) offered: Option<Preshared>,
+}
+
+impl HeldKey {
+    /// The pre-shared keys that an initiation may mean, each once.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = &Option<Preshared>> {
+        let registered = &self.key.preshared;
+        let agreed = [&self.agreed, &self.offered].into_iter();
+        std::iter::once(registered).chain(agreed.filter(move |key| key.is_some() && *key != registered))
+    }
+
+    pub(crate) fn has_only_registered(&self) -> bool {
+        self.agreed.is_none() && self.offered.is_none()
+    }
+}
+
 pub(crate) struct Peer {
     pub(crate) info: Arc<ClientInfo>,
     pub(crate) role: Option<RoleId>,
-    pub(crate) keys: Vec<ClientKey>,
+    pub(crate) keys: Vec<HeldKey>,
     pub(crate) access: Access,
-    /// Slots of this client's tunnels, newest last. More than one only while keys change.
+    pub(crate) kind: ClientKind,
+    /// Slots of this client's tunnels, the one heard last at the end. More than one only while keys change.
     pub(crate) tunnels: Vec<u32>,
     /// The slot of the tunnel that authenticated data last: where packets to the client go.
     pub(crate) active: Option<u32>,
@@ -83,6 +125,11 @@ impl Peer {
     pub(crate) fn owns(&self, address: IpAddr) -> bool {
         self.info.addresses.contains(&address)
     }
+
+    /// One of its keys, if it has not ended.
+    pub(crate) fn held(&self, key: &PublicKey, unix: UnixMillis) -> Option<&HeldKey> {
+        self.keys.iter().find(|held| held.key.public == *key && !held.key.has_ended(unix))
+    }
 }
 
 pub(crate) struct Session {
@@ -90,6 +137,8 @@ pub(crate) struct Session {
     pub(crate) opened: Instant,
     pub(crate) last_seen: Instant,
     pub(crate) traffic: Traffic,
+    /// The last packet to or from the recording network, of the flows that are over.
+    pub(crate) last_forwarded: Option<Instant>,
 }
 
 /// A live session, for `status`.

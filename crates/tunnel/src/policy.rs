@@ -88,6 +88,9 @@ pub struct Refusal {
     pub nearest: Option<Arc<str>>,
 }
 
+/// What decides about an invitation's attempts.
+pub(crate) const INVITATION_RULE: &str = "an invitation reaches enrolment only";
+
 /// The kinds of refusal, stable names in the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DenyReason {
@@ -111,6 +114,10 @@ pub enum DenyReason {
     Protocol,
     /// Clear text where the service or the role requires TLS.
     TlsRequired,
+    /// The role requires an agreed pre-shared key, and the session is under none.
+    PostQuantumRequired,
+    /// An invitation, which reaches enrolment only.
+    Invitation,
 }
 
 impl DenyReason {
@@ -126,6 +133,8 @@ impl DenyReason {
             DenyReason::FlowLimit => "flow-limit",
             DenyReason::Protocol => "protocol-not-forwarded",
             DenyReason::TlsRequired => "tls-required",
+            DenyReason::PostQuantumRequired => "post-quantum-required",
+            DenyReason::Invitation => "invitation",
         }
     }
 }
@@ -149,6 +158,7 @@ struct Role {
     name: Arc<str>,
     /// Echo requests to servers of which the role may reach any service.
     icmp_echo: bool,
+    require_post_quantum: bool,
     grants: HashMap<ServerId, Vec<Grant>>,
 }
 
@@ -223,6 +233,35 @@ impl Policy {
                 self.refuse(DenyReason::NotInRole, Some(server), rule, nearest)
             }
         }
+    }
+
+    /// Whether the role reaches servers only in sessions under an agreed pre-shared key.
+    pub fn requires_post_quantum(&self, role: RoleId) -> bool {
+        self.roles.get(role.0 as usize).is_some_and(|role| role.require_post_quantum)
+    }
+
+    /// What [`Policy::decide`] means for a session under no agreed pre-shared key.
+    pub fn without_post_quantum(&self, role: RoleId, verdict: Verdict) -> Verdict {
+        match (verdict, self.roles.get(role.0 as usize)) {
+            (Verdict::Allow(allowed), Some(role)) if role.require_post_quantum && !allowed.control => {
+                Verdict::Deny(Refusal {
+                    reason: DenyReason::PostQuantumRequired,
+                    server: Some(allowed.server),
+                    rule: format!("role {}: require-post-quantum", role.name).into(),
+                    nearest: Some(allowed.rule),
+                })
+            }
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// Decides for an invitation, which has no role: it may ask to be enrolled.
+    pub fn decide_invitation(&self, address: IpAddr, protocol: Protocol, port: u16) -> Verdict {
+        if self.is_gateway(address) && (protocol, port) == (Protocol::Tcp, 80) {
+            return self.decide_control(protocol, port);
+        }
+        let server = self.by_address.get(&address).copied();
+        self.refuse(DenyReason::Invitation, server, INVITATION_RULE.into(), None)
     }
 
     /// The gateway's control services: DNS, the profile service, and echo.
@@ -337,8 +376,15 @@ impl PolicyBuilder {
 
     pub fn role(&mut self, name: &str, icmp_echo: bool) -> RoleId {
         let id = RoleId(self.policy.roles.len() as u32);
-        self.policy.roles.push(Role { name: name.into(), icmp_echo, grants: HashMap::new() });
+        self.policy.roles.push(Role { name: name.into(), icmp_echo, ..Role::default() });
         id
+    }
+
+    /// Lets a role made by this builder reach servers only in sessions under an agreed pre-shared key.
+    pub fn require_post_quantum(&mut self, role: RoleId) {
+        if let Some(role) = self.policy.roles.get_mut(role.0 as usize) {
+            role.require_post_quantum = true;
+        }
     }
 
     /// Grants something to a role made by this builder.

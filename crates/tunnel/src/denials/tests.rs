@@ -8,7 +8,14 @@ fn session() -> SessionInfo {
         role: "smart-client".into(),
         addresses: vec![],
     });
-    SessionInfo { id: Uuid::nil(), client, key: [1; 32].into(), endpoint: "192.0.2.1:1".parse().unwrap() }
+    SessionInfo {
+        id: Uuid::nil(),
+        client,
+        key: [1; 32].into(),
+        identity: [2; 32].into(),
+        post_quantum: false,
+        endpoint: "192.0.2.1:1".parse().unwrap(),
+    }
 }
 
 fn refusal() -> Refusal {

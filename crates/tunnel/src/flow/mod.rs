@@ -154,6 +154,7 @@ pub struct Flow {
     pub opened: Instant,
     pub traffic: Traffic,
     last_used: Instant,
+    last_packet: Option<Instant>,
     class: Class,
     tcp: TcpState,
     tls: TlsWatch,
@@ -287,6 +288,7 @@ impl FlowTable {
             opened: now,
             traffic: Traffic::default(),
             last_used: now,
+            last_packet: None,
             class,
             tcp: TcpState::default(),
             tls: TlsWatch::default(),
@@ -318,6 +320,7 @@ impl FlowTable {
             return stopped;
         }
         flow.traffic.count(direction, volume);
+        flow.last_packet = Some(now);
         let mut class = flow.class;
         if let Transport::Tcp { flags, sequence, acknowledgement, payload_len, .. } = transport {
             flow.tcp.follow(direction, flags, (sequence, acknowledgement), payload_len);
@@ -459,6 +462,11 @@ impl Flow {
                 Some(Progress::ClearText)
             }
         }
+    }
+
+    /// When the last packet passed.
+    pub fn last_packet(&self) -> Option<Instant> {
+        self.last_packet
     }
 
     /// Since when no packet passed, to within a second.

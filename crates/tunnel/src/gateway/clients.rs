@@ -1,16 +1,14 @@
-//! Changes while the gateway runs: clients, identities, policy, shutdown. None drops anyone it is not about.
+//! Changes while the gateway runs: clients, policy, shutdown. None drops anyone it is not about.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
-use x25519_dalek::PublicKey;
 
 use super::{GatewayState, Settings};
 use crate::event::SessionEnd;
 use crate::flow::{CloseReason, Flow, FlowId};
-use crate::noise::Identity;
-use crate::peer::{ClientConfig, Peer};
+use crate::peer::{ClientConfig, HeldKey, Peer};
 use crate::policy::{Protocol, Verdict};
 use crate::sink::DatagramSink;
 
@@ -28,6 +26,7 @@ impl GatewayState {
                     role,
                     keys: Vec::new(),
                     access: config.access,
+                    kind: config.kind,
                     tunnels: Vec::new(),
                     active: None,
                     session: None,
@@ -44,13 +43,20 @@ impl GatewayState {
         }
         peer.role = role;
         peer.access = config.access;
-        let old = std::mem::replace(&mut peer.keys, config.keys);
-        let keys: Vec<PublicKey> = peer.keys.iter().map(|key| key.public).collect();
-        for key in old.iter().filter(|key| !keys.contains(&key.public)) {
-            self.by_key.remove(key.public.as_bytes());
+        peer.kind = config.kind;
+        let mut old = std::mem::take(&mut peer.keys);
+        for key in config.keys {
+            // What was agreed for a key that stays.
+            let before =
+                old.iter().position(|held| held.key.public == key.public).map(|at| old.swap_remove(at));
+            let (agreed, offered) = before.map_or((None, None), |held| (held.agreed, held.offered));
+            self.by_key.insert(key.public.to_bytes(), at);
+            peer.keys.push(HeldKey { key, agreed, offered });
         }
-        for key in &keys {
-            self.by_key.insert(key.to_bytes(), at);
+        for HeldKey { key, .. } in &old {
+            if self.by_key.get(key.public.as_bytes()) == Some(&at) {
+                self.by_key.remove(key.public.as_bytes());
+            }
         }
         for address in &before.addresses {
             self.by_address.remove(address);
@@ -62,7 +68,7 @@ impl GatewayState {
         if let Some(end) = end {
             return self.end_session(at, end, now, datagrams);
         }
-        self.drop_tunnels(|slot| slot.peer == at && !keys.contains(&slot.key.public));
+        self.end_tunnels_of_lost_keys(at, now, datagrams);
         self.rejudge(Some(at), now, datagrams);
     }
 
@@ -71,20 +77,13 @@ impl GatewayState {
         let Some(at) = self.by_client.remove(&id) else { return };
         self.end_session(at, SessionEnd::Removed, now, datagrams);
         if let Some(peer) = self.peers.try_remove(at as usize) {
-            for key in peer.keys {
+            for HeldKey { key, .. } in peer.keys {
                 self.by_key.remove(key.public.as_bytes());
             }
             for address in &peer.info.addresses {
                 self.by_address.remove(address);
             }
         }
-    }
-
-    /// The identities that answer from now on; tunnels of others end.
-    pub fn set_identities(&mut self, identities: Vec<Identity>) {
-        let public: Vec<PublicKey> = identities.iter().map(Identity::public).collect();
-        self.identities = identities;
-        self.drop_tunnels(|slot| !public.contains(&slot.identity));
     }
 
     /// Puts a new configuration in force and judges every live flow by it.
@@ -130,37 +129,26 @@ impl GatewayState {
     }
 
     /// Cuts the flows that policy no longer allows, those in clear text that must be TLS from now on among them.
-    fn rejudge(&mut self, only: Option<u32>, now: Instant, datagrams: &mut impl DatagramSink) {
-        let judged: Vec<(FlowId, Option<Verdict>)> = self
+    pub(super) fn rejudge(&mut self, only: Option<u32>, now: Instant, datagrams: &mut impl DatagramSink) {
+        let judged: Vec<(FlowId, Verdict)> = self
             .flows
             .iter()
             .filter(|flow| only.is_none_or(|at| flow.client == at))
             .map(|flow| {
                 let destination = flow.tuple.destination;
                 let port = if flow.tuple.protocol == Protocol::Icmp { 0 } else { destination.port() };
-                let role = self.peers.get(flow.client as usize).and_then(|peer| peer.role);
-                let verdict =
-                    role.map(|role| self.policy.decide(role, destination.ip(), flow.tuple.protocol, port));
-                (flow.id, verdict)
+                (flow.id, self.judge(flow.client, flow.tuple.protocol, destination.ip(), port))
             })
             .collect();
         for (id, verdict) in judged {
             match verdict {
-                Some(Verdict::Allow(allowed)) => {
+                Verdict::Allow(allowed) => {
                     if self.flows.require_tls(id, allowed.require_tls) {
                         self.refuse_clear_text(id, now, datagrams);
                     }
                 }
-                Some(Verdict::Deny(_)) | None => self.cut_flow(id, CloseReason::Policy, now, datagrams),
+                Verdict::Deny(_) => self.cut_flow(id, CloseReason::Policy, now, datagrams),
             }
-        }
-    }
-
-    fn drop_tunnels(&mut self, which: impl Fn(&super::TunnelSlot) -> bool) {
-        let slots: Vec<u32> =
-            self.tunnels.iter().filter(|(_, slot)| which(slot)).map(|(slot, _)| slot as u32).collect();
-        for slot in slots {
-            self.remove_tunnel(slot);
         }
     }
 }

@@ -12,8 +12,10 @@ use crate::counters::Drop;
 use crate::event::Rejection;
 use crate::flow::{Direction, Volume};
 use crate::guard::Admission;
-use crate::noise::{Initiation, Opened, Proof, Refused, Tunnel, TunnelKeys, padded_len, sealed_len};
-use crate::peer::{ClientKey, Route};
+use crate::noise::{
+    Identity, Initiation, Opened, Preshared, Proof, Refused, Tunnel, TunnelKeys, padded_len, sealed_len,
+};
+use crate::peer::{ClientKey, HeldKey, Peer, Route};
 use crate::sink::{DatagramSink, InnerSink};
 
 impl GatewayState {
@@ -66,15 +68,30 @@ impl GatewayState {
         let Some(&at) = self.by_key.get(key.as_bytes()) else {
             return self.reject(from, Rejection::UnknownKey, Some(key), now);
         };
-        if let Some(why) = self.peers.get(at as usize).and_then(|peer| peer.access.rejection(self.unix(now)))
-        {
+        let unix = self.unix(now);
+        let Some(peer) = self.peers.get(at as usize) else { return };
+        if let Some(why) = peer.access.rejection(unix) {
             return self.reject(from, why, Some(key), now);
+        }
+        if peer.held(&key, unix).is_none() {
+            return self.reject(from, Rejection::UnknownKey, Some(key), now);
         }
         let Some(identity) = self.identities.iter().position(|own| own.public() == identity) else {
             return self.counters.count(Drop::UnknownIdentity);
         };
-        let Some(slot) = self.tunnel_for(at, key, identity, now) else { return };
-        self.answer_initiation(slot, from, datagram, now, datagrams);
+        let (mut answered, mut refused) = (false, None);
+        for slot in self.answering(at, key, identity, from, now).into_iter().flatten() {
+            match self.respond(slot, from, datagram, datagrams) {
+                Ok(answer) => answered |= answer,
+                Err(why) => refused = Some(why),
+            }
+        }
+        match refused {
+            _ if answered => self.counters.handshakes += 1,
+            Some(Refused::Replayed) => self.reject(from, Rejection::Replayed, Some(key), now),
+            Some(_) => self.reject(from, Rejection::Forged, Some(key), now),
+            None => {}
+        }
     }
 
     /// Answers an initiation of the client that was heard last from this very address, which spares finding out who
@@ -90,14 +107,19 @@ impl GatewayState {
         let Some(&slot) = self.by_endpoint.get(&from) else { return false };
         let unix = self.unix(now);
         let Some(found) = self.tunnels.get(slot as usize) else { return false };
-        let current = self
-            .peers
-            .get(found.peer as usize)
-            .is_some_and(|peer| peer.access.rejection(unix).is_none() && peer.keys.contains(&found.key));
-        if !current || found.identity != self.identities[identity].public() {
+        let Some(peer) = self.peers.get(found.peer as usize) else { return false };
+        let Some(held) = peer.held(&found.key, unix) else { return false };
+        if found.identity != self.identities[identity].public() || peer.access.rejection(unix).is_some() {
             return false;
         }
-        self.respond(slot, from, datagram, datagrams) == Ok(true)
+        let alone = if held.has_only_registered() {
+            found.preshared == held.key.preshared
+        } else {
+            is_settled(peer, held, (slot, found), from)
+        };
+        let answered = alone && self.respond(slot, from, datagram, datagrams) == Ok(true);
+        self.counters.handshakes += u64::from(answered);
+        answered
     }
 
     /// Whether the source may shake hands now; if not, it may get a cookie.
@@ -128,21 +150,6 @@ impl GatewayState {
         }
     }
 
-    fn answer_initiation(
-        &mut self,
-        slot: u32,
-        from: SocketAddr,
-        datagram: &[u8],
-        now: Instant,
-        datagrams: &mut impl DatagramSink,
-    ) {
-        if let Err(why) = self.respond(slot, from, datagram, datagrams) {
-            let why = if why == Refused::Replayed { Rejection::Replayed } else { Rejection::Forged };
-            let key = self.tunnels.get(slot as usize).map(|found| found.key.public);
-            self.reject(from, why, key, now);
-        }
-    }
-
     /// Lets a tunnel answer an initiation. Whether it did.
     fn respond(
         &mut self,
@@ -156,19 +163,61 @@ impl GatewayState {
             return Ok(false);
         };
         send(from, response, datagrams);
-        self.counters.handshakes += 1;
+        found.awaited = Some(found.tunnel.newest_index());
         Ok(true)
     }
 
-    /// The client's tunnel for this key, its present pre-shared key and this identity; made when there is none.
-    /// A tunnel with an earlier pre-shared key stays beside it until its sessions end.
-    fn tunnel_for(&mut self, at: u32, key: PublicKey, identity: usize, now: Instant) -> Option<u32> {
+    /// The tunnels that are to answer an initiation under this client key. It does not say which pre-shared key it
+    /// means: when that is known it is one tunnel, otherwise one for each, and the client takes the answer that
+    /// authenticates.
+    fn answering(
+        &mut self,
+        at: u32,
+        key: PublicKey,
+        identity: usize,
+        from: SocketAddr,
+        now: Instant,
+    ) -> [Option<u32>; 3] {
+        let unix = self.unix(now);
+        let Some(peer) = self.peers.get(at as usize) else { return [None; 3] };
+        let Some(held) = peer.held(&key, unix) else { return [None; 3] };
+        if held.has_only_registered() {
+            let preshared = held.key.preshared.clone();
+            return [self.tunnel_for(at, key, preshared, identity, now), None, None];
+        }
+        let public = self.identities.get(identity).map(Identity::public);
+        if let Some(slot) = peer.active
+            && let Some(found) = self.tunnels.get(slot as usize)
+            && found.key == key
+            && Some(found.identity) == public
+            && is_settled(peer, held, (slot, found), from)
+        {
+            return [Some(slot), None, None];
+        }
+        let mut slots = [None; 3];
+        let candidates: Vec<Option<Preshared>> = held.candidates().cloned().collect();
+        for (place, preshared) in slots.iter_mut().zip(candidates) {
+            *place = self.tunnel_for(at, key, preshared, identity, now);
+        }
+        slots
+    }
+
+    /// The client's tunnel for this key, this pre-shared key and this identity; made when there is none. A tunnel with
+    /// an earlier pre-shared key stays beside it until its sessions end.
+    fn tunnel_for(
+        &mut self,
+        at: u32,
+        key: PublicKey,
+        preshared: Option<Preshared>,
+        identity: usize,
+        now: Instant,
+    ) -> Option<u32> {
         let identity = self.identities.get(identity)?;
         let peer = self.peers.get_mut(at as usize)?;
-        let key: ClientKey = peer.keys.iter().find(|own| own.public == key)?.clone();
         let fits = |slot: &&u32| {
             let tunnel = self.tunnels.get(**slot as usize);
-            tunnel.is_some_and(|t| t.key == key && t.identity == identity.public())
+            tunnel
+                .is_some_and(|t| t.key == key && t.identity == identity.public() && t.preshared == preshared)
         };
         if let Some(slot) = peer.tunnels.iter().find(fits) {
             return Some(*slot);
@@ -176,13 +225,25 @@ impl GatewayState {
         let entry = self.tunnels.vacant_entry();
         let slot = entry.key() as u32;
         let index = self.shard.index(slot)?;
-        let keys = TunnelKeys { peer: key.public, preshared: key.preshared, persistent_keepalive: None };
+        let keys = TunnelKeys { peer: key, preshared: preshared.clone(), persistent_keepalive: None };
         let tunnel = Tunnel::new(identity, keys, index, now, &mut self.rng);
         let scheduled = tunnel.next_tick();
         self.ticks.insert((scheduled, slot));
-        let identity = identity.public();
-        entry.insert(TunnelSlot { tunnel, peer: at, key, identity, expected_at: None, scheduled });
-        peer.tunnels.push(slot);
+        entry.insert(TunnelSlot {
+            tunnel,
+            peer: at,
+            key,
+            preshared,
+            identity: identity.public(),
+            heard: false,
+            awaited: None,
+            superseded: None,
+            ends: None,
+            expected_at: None,
+            scheduled,
+        });
+        // The one heard last stays at the end.
+        peer.tunnels.insert(0, slot);
         Some(slot)
     }
 
@@ -196,23 +257,30 @@ impl GatewayState {
         datagrams: &mut impl DatagramSink,
     ) {
         let Some(&peer) = self.by_client.get(&client) else { return };
+        let unix = self.unix(now);
         let Some(found) = self.peers.get(peer as usize) else { return };
-        let (Some(key), None) = (found.keys.last(), &found.session) else { return };
-        if found.access.rejection(self.unix(now)).is_some() || self.identities.is_empty() {
+        if found.access.rejection(unix).is_some() || found.session.is_some() {
             return;
         }
-        let Some(slot) = self.tunnel_for(peer, key.public, 0, now) else { return };
-        if let Some(tunnel) = self.tunnels.get_mut(slot as usize) {
-            tunnel.expected_at = Some(at);
+        // It answers to one of them: which key and which identity it uses is not known here.
+        let keys = found.keys.iter().filter(|held| !held.key.has_ended(unix)).map(|held| held.key.clone());
+        for ClientKey { public, preshared, .. } in keys.collect::<Vec<_>>() {
+            for identity in 0..self.identities.len() {
+                let slot = self.tunnel_for(peer, public, preshared.clone(), identity, now);
+                let Some(slot) = slot else { return };
+                if let Some(tunnel) = self.tunnels.get_mut(slot as usize) {
+                    tunnel.expected_at = Some(at);
+                }
+                self.initiate(slot, at, now, datagrams);
+            }
         }
-        self.initiate(slot, at, now, datagrams);
     }
 
     /// A handshake response, cookie reply or transport message.
     #[expect(clippy::too_many_arguments, reason = "the hop between two public ones with the same arguments")]
     pub(super) fn handle_message(
         &mut self,
-        slot: u32,
+        (slot, index): (u32, u32),
         from: SocketAddr,
         datagram: &[u8],
         room: &mut [u8],
@@ -226,18 +294,18 @@ impl GatewayState {
         let at = found.peer;
         match found.tunnel.open(from.ip(), datagram, room) {
             Ok(Opened::Packet(packet)) => {
-                self.authenticated(at, slot, from, Volume::packet(datagram.len()), now);
+                self.authenticated(at, (slot, index), from, Volume::packet(datagram.len()), now, datagrams);
                 self.flush(slot, from, datagrams);
                 self.handle_inner(at, packet, now, datagrams, inner);
             }
             Ok(Opened::Keepalive) => {
-                self.authenticated(at, slot, from, Volume::packet(datagram.len()), now);
+                self.authenticated(at, (slot, index), from, Volume::packet(datagram.len()), now, datagrams);
                 self.flush(slot, from, datagrams);
             }
             Ok(Opened::Reply(message)) => {
                 send(from, message, datagrams);
                 self.counters.handshakes += 1;
-                self.authenticated(at, slot, from, Volume::packet(datagram.len()), now);
+                self.authenticated(at, (slot, index), from, Volume::packet(datagram.len()), now, datagrams);
                 self.flush(slot, from, datagrams);
             }
             Ok(Opened::Done) => {}
@@ -305,4 +373,14 @@ impl GatewayState {
         let unix = self.clock.1 + now.saturating_duration_since(self.clock.0).as_millis() as u64;
         self.refusals.reject(from, why, key, client, (now, unix));
     }
+}
+
+/// Whether an initiation surely means the pre-shared key that the client was heard under last: its last answer was
+/// taken, nothing new was agreed since, and the client is where it was.
+fn is_settled(peer: &Peer, held: &HeldKey, (slot, found): (u32, &TunnelSlot), from: SocketAddr) -> bool {
+    peer.active == Some(slot)
+        && found.awaited.is_none()
+        && held.offered.is_none()
+        && held.candidates().any(|candidate| *candidate == found.preshared)
+        && peer.session.as_ref().is_some_and(|session| session.info.endpoint == from)
 }

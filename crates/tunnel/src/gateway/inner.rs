@@ -1,5 +1,6 @@
 //! From an authenticated client's packet to the egress: source, policy, flow.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::GatewayState;
@@ -8,7 +9,8 @@ use crate::event::{FlowInfo, GatewayEvent};
 use crate::flow::{CloseReason, Direction, Flow, FlowId, FlowTable, Progress, Volume};
 use crate::mss;
 use crate::packet::{FiveTuple, Packet, TcpFlags, Transport};
-use crate::policy::{Allowed, DenyReason, Protocol, Refusal, Verdict};
+use crate::peer::ClientKind;
+use crate::policy::{Allowed, DenyReason, INVITATION_RULE, Protocol, Refusal, Verdict};
 use crate::reply::{self, Unreachable};
 use crate::sink::{DatagramSink, InnerSink};
 
@@ -139,9 +141,21 @@ impl GatewayState {
         None
     }
 
-    fn judge(&self, at: u32, protocol: Protocol, destination: std::net::IpAddr, port: u16) -> Verdict {
-        match self.peers.get(at as usize).and_then(|peer| peer.role) {
-            Some(role) => self.policy.decide(role, destination, protocol, port),
+    /// The verdict on a flow of this client as its session is.
+    pub(super) fn judge(&self, at: u32, protocol: Protocol, destination: IpAddr, port: u16) -> Verdict {
+        let peer = self.peers.get(at as usize);
+        if peer.is_some_and(|peer| peer.kind == ClientKind::Invitation) {
+            return self.policy.decide_invitation(destination, protocol, port);
+        }
+        match peer.and_then(|peer| Some((peer.role?, peer.session.as_ref()))) {
+            Some((role, session)) => {
+                let verdict = self.policy.decide(role, destination, protocol, port);
+                if session.is_some_and(|session| session.info.post_quantum) {
+                    verdict
+                } else {
+                    self.policy.without_post_quantum(role, verdict)
+                }
+            }
             None => Verdict::Deny(Refusal {
                 reason: DenyReason::UnknownRole,
                 server: None,
@@ -158,12 +172,14 @@ impl GatewayState {
         now: Instant,
         datagrams: &mut impl DatagramSink,
     ) {
-        let refusal = Refusal {
-            reason: DenyReason::Protocol,
-            server: self.policy.server_name(packet.destination).cloned(),
-            rule: "only TCP, UDP and ICMP echo are forwarded".into(),
-            nearest: None,
+        let invited = self.peers.get(at as usize).is_some_and(|peer| peer.kind == ClientKind::Invitation);
+        let (reason, rule) = if invited {
+            (DenyReason::Invitation, INVITATION_RULE)
+        } else {
+            (DenyReason::Protocol, "only TCP, UDP and ICMP echo are forwarded")
         };
+        let server = self.policy.server_name(packet.destination).cloned();
+        let refusal = Refusal { reason, server, rule: rule.into(), nearest: None };
         let number = match packet.transport {
             Transport::Other(number) => number.into(),
             _ => 1,
@@ -194,7 +210,7 @@ impl GatewayState {
     fn deny(
         &mut self,
         at: u32,
-        (destination, protocol, port): (std::net::IpAddr, Protocol, u16),
+        (destination, protocol, port): (IpAddr, Protocol, u16),
         refusal: Refusal,
         now: Instant,
     ) {
@@ -267,6 +283,11 @@ impl GatewayState {
     pub(super) fn report_closed(&mut self, flow: Flow, reason: CloseReason, now: Instant) {
         let (at, opened, traffic) = (self.unix(now), self.unix_of_past(flow.opened, now), flow.traffic);
         let first_bytes = flow.first_bytes();
+        if let Some(session) = self.peers.get_mut(flow.client as usize).and_then(|peer| peer.session.as_mut())
+            && !flow.allowed.control
+        {
+            session.last_forwarded = session.last_forwarded.max(flow.last_packet());
+        }
         let told = matches!(reason, CloseReason::Finished | CloseReason::Reset);
         let reset_at = flow.server_reset_sequence().filter(|_| !told);
         if let Some(flow) = self.flow_info(&flow) {

@@ -8,7 +8,9 @@ mod clients;
 mod egress;
 mod handshake;
 mod inner;
+mod keys;
 mod lan;
+pub mod present;
 mod sessions;
 pub mod shard;
 #[cfg(any(test, feature = "verdicts"))]
@@ -29,8 +31,8 @@ use crate::denials::{RefusalTotals, Refusals};
 use crate::event::{ClientInfo, GatewayEvent, UnixMillis};
 use crate::flow::{FlowLimits, FlowTable};
 use crate::guard::{Guard, HandshakeLimits};
-use crate::noise::{HANDSHAKE_INITIATION, Identity, Kind, Tick, Tunnel, classify, index_of};
-use crate::peer::{Access, ClientKey, Peer, Route, SessionStatus};
+use crate::noise::{HANDSHAKE_INITIATION, Identity, Kind, Preshared, Tick, Tunnel, classify, index_of};
+use crate::peer::{Access, Peer, Route, SessionStatus};
 use crate::policy::Policy;
 use crate::sink::{DatagramSink, InnerSink};
 
@@ -94,8 +96,18 @@ impl std::fmt::Debug for GatewayState {
 struct TunnelSlot {
     tunnel: Tunnel,
     peer: u32,
-    key: ClientKey,
+    key: PublicKey,
+    preshared: Option<Preshared>,
     identity: PublicKey,
+    /// Has carried something authentic.
+    heard: bool,
+    /// The receiver index of the key pair that its last answer offered, until something comes under it.
+    awaited: Option<u32>,
+    /// Its newest receiver index when another tunnel took over. Only a newer key pair takes over again: what comes late
+    /// under the others says nothing about where the client is.
+    superseded: Option<u32>,
+    /// When it ends, if it is no longer used.
+    ends: Option<Instant>,
     /// Where a handshake that this side began goes, while there is no session yet.
     expected_at: Option<SocketAddr>,
     scheduled: Instant,
@@ -147,7 +159,7 @@ impl GatewayState {
             Some(Kind::Initiation) => self.handle_initiation(from, datagram, now, datagrams),
             Some(Kind::ForReceiver(index)) => match self.shard.place(index_of(index)) {
                 Ok(slot) => {
-                    self.handle_message(slot, from, datagram, room, now, datagrams, inner);
+                    self.handle_message((slot, index), from, datagram, room, now, datagrams, inner);
                     None
                 }
                 Err(worker) if self.shard.exists(worker) => Some(Handover { worker, initiator: None }),
@@ -172,6 +184,7 @@ impl GatewayState {
         }
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING;
+            self.end_keys(now, datagrams);
             self.end_sessions(now, datagrams);
         }
         self.expire_flows(now, datagrams);
@@ -276,30 +289,44 @@ impl GatewayState {
         else {
             return;
         };
-        let session = self.peers.get(*peer as usize).and_then(|peer| peer.session.as_ref());
+        let owner = self.peers.get(*peer as usize);
+        let session = owner.and_then(|peer| peer.session.as_ref());
+        // A client that has moved on is not called back to the tunnel before.
+        let quiet = session.is_some() && owner.is_some_and(|peer| peer.active != Some(slot));
         let endpoint = session.map(|session| session.info.endpoint).or(*expected_at);
         match tunnel.tick(now, &mut self.rng, &mut self.message) {
             Tick::Send(message) => match endpoint {
-                Some(endpoint) => send(endpoint, message, datagrams),
+                Some(endpoint) if !quiet => send(endpoint, message, datagrams),
+                Some(_) => {}
                 None => self.counters.count(Drop::NoEndpoint),
             },
             Tick::Idle => {}
-            Tick::Expired => return self.remove_tunnel(slot),
+            Tick::Expired => return self.remove_tunnel(slot, now, datagrams),
         }
         self.ticks.remove(&(*scheduled, slot));
         *scheduled = tunnel.next_tick();
         self.ticks.insert((*scheduled, slot));
     }
 
-    fn remove_tunnel(&mut self, slot: u32) {
-        let Some(removed) = self.tunnels.try_remove(slot as usize) else { return };
-        self.ticks.remove(&(removed.scheduled, slot));
-        if let Some(peer) = self.peers.get_mut(removed.peer as usize) {
-            peer.tunnels.retain(|other| *other != slot);
-            if peer.active == Some(slot) {
-                peer.active = peer.tunnels.last().copied();
-            }
+    /// Ends a tunnel. If it was the one heard last, the client is answered through the one heard before.
+    fn remove_tunnel(&mut self, slot: u32, now: Instant, datagrams: &mut impl DatagramSink) {
+        if let Some((at, next)) = self.forget_tunnel(slot) {
+            self.adopt(at, next, now, datagrams);
         }
+    }
+
+    /// The client and the tunnel that takes the place of this one, if any does.
+    fn forget_tunnel(&mut self, slot: u32) -> Option<(u32, u32)> {
+        let removed = self.tunnels.try_remove(slot as usize)?;
+        self.ticks.remove(&(removed.scheduled, slot));
+        let peer = self.peers.get_mut(removed.peer as usize)?;
+        peer.tunnels.retain(|other| *other != slot);
+        if peer.active != Some(slot) {
+            return None;
+        }
+        let heard = |slot: &&u32| self.tunnels.get(**slot as usize).is_some_and(|tunnel| tunnel.heard);
+        peer.active = peer.tunnels.iter().rev().find(heard).copied();
+        Some((removed.peer, peer.active?))
     }
 
     fn route(&self, peer: u32) -> Option<Route> {

@@ -8,6 +8,7 @@ use x25519_dalek::PublicKey;
 use super::GatewayState;
 use crate::event::{GatewayEvent, SessionEnd, SessionInfo};
 use crate::flow::{CloseReason, Direction, FlowId, Traffic, Volume};
+use crate::noise::is_newer;
 use crate::peer::Session;
 use crate::sink::DatagramSink;
 
@@ -21,24 +22,21 @@ impl GatewayState {
     pub(super) fn authenticated(
         &mut self,
         at: u32,
-        slot: u32,
+        (slot, index): (u32, u32),
         from: SocketAddr,
         volume: Volume,
         now: Instant,
+        datagrams: &mut impl DatagramSink,
     ) {
-        let Some(tunnel) = self.tunnels.get(slot as usize) else { return };
-        let key = tunnel.key.public;
-        if self.peers.get(at as usize).is_some_and(|peer| peer.session.is_none()) {
-            self.begin_session((at, slot), key, from, now);
+        let Some(tunnel) = self.tunnels.get_mut(slot as usize) else { return };
+        if tunnel.awaited == Some(index) {
+            tunnel.awaited = None;
         }
-        let Some(peer) = self.peers.get_mut(at as usize) else { return };
-        if peer.active != Some(slot) {
-            peer.active = Some(slot);
-            self.by_endpoint.insert(from, slot);
-        }
-        let Some(session) = peer.session.as_mut() else { return };
-        session.info.key = key;
-        if session.info.endpoint != from {
+        let current = self.peers.get(at as usize).is_some_and(|peer| peer.active == Some(slot));
+        let current = current || self.take_over(at, (slot, index), from, now, datagrams);
+        let session = self.peers.get_mut(at as usize).and_then(|peer| peer.session.as_mut());
+        let Some(session) = session else { return };
+        if current && session.info.endpoint != from {
             let previous = std::mem::replace(&mut session.info.endpoint, from);
             self.by_endpoint.remove(&previous);
             self.by_endpoint.insert(from, slot);
@@ -51,13 +49,58 @@ impl GatewayState {
         self.counters.traffic.count(Direction::Up, volume);
     }
 
-    fn begin_session(&mut self, (at, slot): (u32, u32), key: PublicKey, endpoint: SocketAddr, now: Instant) {
+    /// A tunnel is heard that is not the one heard last: answers go through it from now on, unless what came is older.
+    #[cold]
+    fn take_over(
+        &mut self,
+        at: u32,
+        (slot, index): (u32, u32),
+        from: SocketAddr,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) -> bool {
+        let Some(tunnel) = self.tunnels.get(slot as usize) else { return false };
+        if tunnel.superseded.is_some_and(|newest| !is_newer(index, newest)) {
+            return false;
+        }
+        let (key, identity) = (tunnel.key, tunnel.identity);
+        let Some(peer) = self.peers.get_mut(at as usize) else { return false };
+        let before = peer.active.replace(slot);
+        peer.tunnels.retain(|other| *other != slot);
+        peer.tunnels.push(slot);
+        let heard_under = peer.session.as_ref().map(|session| (session.info.key, session.info.identity));
+        if let Some(before) = before.and_then(|before| self.tunnels.get_mut(before as usize)) {
+            before.superseded = Some(before.tunnel.newest_index());
+        }
+        self.by_endpoint.insert(from, slot);
+        if heard_under.is_none() {
+            self.begin_session(at, (key, identity), from, now);
+        }
+        self.adopt(at, slot, now, datagrams);
+        if heard_under != Some((key, identity))
+            && let Some(peer) = self.peers.get(at as usize)
+        {
+            let (client, at) = (peer.info.id, self.unix(now));
+            self.events.push_back(GatewayEvent::KeyConfirmed { client, key, identity, at });
+        }
+        true
+    }
+
+    fn begin_session(
+        &mut self,
+        at: u32,
+        (key, identity): (PublicKey, PublicKey),
+        endpoint: SocketAddr,
+        now: Instant,
+    ) {
         let (id, unix) = (self.new_id(now), self.unix(now));
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
-        let info = SessionInfo { id, client: peer.info.clone(), key, endpoint };
+        // Nothing is agreed outside a session.
+        let info =
+            SessionInfo { id, client: peer.info.clone(), key, identity, post_quantum: false, endpoint };
         self.events.push_back(GatewayEvent::SessionOpened { session: info.clone(), at: unix });
-        self.by_endpoint.insert(endpoint, slot);
-        peer.session = Some(Session { info, opened: now, last_seen: now, traffic: Traffic::default() });
+        let traffic = Traffic::default();
+        peer.session = Some(Session { info, opened: now, last_seen: now, traffic, last_forwarded: None });
     }
 
     /// Ends the sessions of clients that fell silent or may no longer connect.
@@ -91,13 +134,19 @@ impl GatewayState {
         datagrams: &mut impl DatagramSink,
     ) {
         let flows: Vec<FlowId> = self.flows.of_client(at).map(|flow| flow.id).collect();
+        let forwarded = self.flows.of_client(at).filter(|flow| !flow.allowed.control);
+        let flows_cut = forwarded.count() as u64;
         for id in flows {
             self.cut_flow(id, CloseReason::ClientBlocked, now, datagrams);
         }
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
+        for held in &mut peer.keys {
+            (held.agreed, held.offered) = (None, None);
+        }
+        peer.active = None;
         let (session, tunnels) = (peer.session.take(), peer.tunnels.clone());
         for slot in tunnels {
-            self.remove_tunnel(slot);
+            self.forget_tunnel(slot);
         }
         if let Some(session) = session {
             self.by_endpoint.remove(&session.info.endpoint);
@@ -105,8 +154,17 @@ impl GatewayState {
             self.refusals.collect(now, true, &mut self.events);
             let (at, opened) = (self.unix(now), self.unix_of_past(session.opened, now));
             let traffic = session.traffic;
+            let last_forwarded = session.last_forwarded.map(|last| self.unix_of_past(last, now));
             let session = session.info;
-            self.events.push_back(GatewayEvent::SessionClosed { session, reason: end, traffic, opened, at });
+            self.events.push_back(GatewayEvent::SessionClosed {
+                session,
+                reason: end,
+                traffic,
+                last_forwarded,
+                flows_cut,
+                opened,
+                at,
+            });
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The gateway's state machine and the client's, joined in memory: no sockets, and time only as it is told.
 
-#![cfg_attr(
-    not(test),
-    allow(dead_code, unused_imports, clippy::unwrap_used, reason = "others take the verdicts alone")
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![cfg_attr(not(test), allow(dead_code, unused_imports, reason = "others take the verdicts alone"))]
 
+mod cuts;
+mod identities;
+mod invitations;
+mod keys;
 mod lan;
+mod lost_keys;
+mod moves;
 mod shards;
 mod tls;
 pub mod verdicts;
@@ -19,11 +23,11 @@ use uuid::Uuid;
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::*;
-use crate::client::{ClientSettings, ClientState};
+use crate::client::{ClientKeys, ClientSettings, ClientState};
 use crate::event::{Denial, SessionEnd};
 use crate::flow::{CloseReason, FlowId};
 use crate::packet::{Packet, Transport};
-use crate::peer::ClientConfig;
+use crate::peer::{ClientConfig, ClientKey, ClientKind};
 use crate::policy::{DenyReason, Grant, PolicyBuilder, Protocol};
 use crate::reply;
 use crate::sink::{DatagramQueue, InnerSink};
@@ -37,6 +41,7 @@ struct World {
     clients: Vec<ClientState>,
     outside: Vec<SocketAddr>,
     configs: Vec<ClientConfig>,
+    keys: Vec<ClientKeys>,
     now: Instant,
     /// What came out of the gateway towards the egress.
     egress: Egress,
@@ -45,6 +50,8 @@ struct World {
     events: Vec<GatewayEvent>,
     room: Vec<u8>,
     identity: StaticSecret,
+    /// Of [`World::offer_identity`].
+    other_identity: Option<StaticSecret>,
 }
 
 #[derive(Default)]
@@ -106,18 +113,20 @@ impl World {
         let secret = StaticSecret::random_from_rng(rand_core::OsRng);
         let identity = Identity::new(secret.clone());
         let public = identity.public();
-        gateway.set_identities(vec![identity]);
+        gateway.set_identities(vec![identity], now, &mut DatagramQueue::default());
         let mut world = World {
             gateway,
             clients: Vec::new(),
             outside: Vec::new(),
             configs: Vec::new(),
+            keys: Vec::new(),
             now,
             egress: Egress::default(),
             received: Vec::new(),
             events: Vec::new(),
             room: vec![0; 65_536],
             identity: secret,
+            other_identity: None,
         };
         for (name, host) in [("alice", 2), ("bob", 3)] {
             world.add_client(name, host, public);
@@ -136,18 +145,20 @@ impl World {
                 role: "smart-client".into(),
                 addresses: vec![address],
             },
-            keys: vec![ClientKey { public: PublicKey::from(&secret), preshared: Some([3; 32]) }],
+            keys: vec![ClientKey {
+                public: PublicKey::from(&secret),
+                preshared: Some([3; 32].into()),
+                until: None,
+            }],
             access: Access::Active { until: None },
+            kind: ClientKind::Device,
         };
         self.gateway.upsert_client(config.clone(), self.now, &mut DatagramQueue::default());
         self.configs.push(config);
-        let settings = ClientSettings {
-            secret,
-            gateway,
-            preshared: Some([3; 32]),
-            addresses: vec![address],
-            persistent_keepalive: None,
-        };
+        let keys = ClientKeys { secret, gateway, preshared: Some([3; 32].into()), agreed: None };
+        let settings =
+            ClientSettings { keys: keys.clone(), addresses: vec![address], persistent_keepalive: None };
+        self.keys.push(keys);
         self.clients.push(ClientState::new(settings, GATEWAY.parse().unwrap(), self.now, host.into()));
         self.outside.push(SocketAddr::from(([198, 51, 100, host], 4000)));
         self.received.push(Vec::new());
@@ -268,6 +279,20 @@ fn tcp(from: &str, to: &str, flags: u8, sequence: u32, acknowledgement: u32) -> 
     bytes
 }
 
+/// An echo request of alice's.
+fn echo_request(to: &str) -> Vec<u8> {
+    let mut request = udp(ALICE, &format!("{to}:1"), b"echo me");
+    request[9] = 1;
+    request[20..28].copy_from_slice(&[8, 0, 0, 0, 0x12, 0x34, 0, 1]);
+    for range in [0..20, 20..request.len()] {
+        let at = if range.start == 0 { 10 } else { 22 };
+        request[at..at + 2].fill(0);
+        let sum = !smoltcp::wire::checksum::data(&request[range]);
+        request[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+    request
+}
+
 const ALICE: &str = "10.99.0.2:5000";
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -295,7 +320,7 @@ fn an_allowed_packet_reaches_the_egress_and_its_answer_the_client() {
     assert_eq!(world.received[0], [answer]);
     assert!(matches!(world.events[0], GatewayEvent::SessionOpened { .. }));
     assert!(
-        matches!(&world.events[1], GatewayEvent::FlowOpened { flow, .. } if &*flow.allowed.server == "mgmt")
+        matches!(&world.events[2], GatewayEvent::FlowOpened { flow, .. } if &*flow.allowed.server == "mgmt")
     );
 }
 
@@ -462,7 +487,7 @@ fn a_new_preshared_key_leaves_the_live_session_alone() {
     let mut world = World::new();
     world.connect(0);
     let mut config = world.configs[0].clone();
-    config.keys[0].preshared = Some([4; 32]);
+    config.keys[0].preshared = Some([4; 32].into());
     world.gateway.upsert_client(config, world.now, &mut DatagramQueue::default());
     world.send(0, &udp(ALICE, SERVER, b"with the old session"));
     assert_eq!(world.egress.0.len(), 1);
@@ -506,9 +531,12 @@ fn a_handshake_with_an_unknown_key_gets_no_answer_and_is_reported() {
     let mut world = World::new();
     let gateway = world.gateway.identities[0].public();
     let settings = ClientSettings {
-        secret: StaticSecret::random_from_rng(rand_core::OsRng),
-        gateway,
-        preshared: None,
+        keys: ClientKeys {
+            secret: StaticSecret::random_from_rng(rand_core::OsRng),
+            gateway,
+            preshared: None,
+            agreed: None,
+        },
         addresses: vec![],
         persistent_keepalive: None,
     };
@@ -544,16 +572,7 @@ fn a_restarted_gateway_calls_a_client_that_it_knows_from_before() {
 fn echo_to_the_gateway_is_answered_by_the_gateway() {
     let mut world = World::new();
     world.connect(0);
-    let mut request = udp(ALICE, "10.99.0.1:1", b"echo me");
-    request[9] = 1;
-    request[20..28].copy_from_slice(&[8, 0, 0, 0, 0x12, 0x34, 0, 1]);
-    for range in [0..20, 20..request.len()] {
-        let at = if range.start == 0 { 10 } else { 22 };
-        request[at..at + 2].fill(0);
-        let sum = !smoltcp::wire::checksum::data(&request[range]);
-        request[at..at + 2].copy_from_slice(&sum.to_be_bytes());
-    }
-    world.send(0, &request);
+    world.send(0, &echo_request("10.99.0.1"));
     let packet = Packet::parse(&world.received[0][0]).unwrap();
     assert!(matches!(packet.transport, Transport::EchoReply { identifier: 0x1234 }));
     assert_eq!(packet.payload(), b"echo me");

@@ -14,7 +14,7 @@ fn pair() -> Pair {
     let now = Instant::now();
     let client = Identity::new(StaticSecret::random_from_rng(rand_core::OsRng));
     let gateway = Identity::new(StaticSecret::random_from_rng(rand_core::OsRng));
-    let keys = |peer| TunnelKeys { peer, preshared: Some([9; 32]), persistent_keepalive: None };
+    let keys = |peer| TunnelKeys { peer, preshared: Some([9; 32].into()), persistent_keepalive: None };
     Pair {
         client: Tunnel::new(&client, keys(gateway.public()), 1, now, &mut rng),
         gateway: Tunnel::new(&gateway, keys(client.public()), 2, now, &mut rng),
@@ -146,4 +146,17 @@ fn retransmission_phases_spread_over_the_jitter_of_the_paper() {
     assert!(
         phases.iter().any(|phase| *phase < TICK / 10) && phases.iter().any(|phase| *phase > TICK * 9 / 10)
     );
+}
+
+#[test]
+fn receiver_indices_tell_which_key_pair_of_a_tunnel_is_newer_also_beyond_their_eight_bits() {
+    let mut pair = pair();
+    let mut before = pair.gateway.newest_index();
+    for _ in 0..300 {
+        shake_hands(&mut pair);
+        let now = pair.gateway.newest_index();
+        assert!(is_newer(now, before) && !is_newer(before, now) && !is_newer(now, now));
+        assert_eq!(index_of(now), 2);
+        before = now;
+    }
 }

@@ -117,3 +117,26 @@ fn control_services_are_the_only_ports_of_the_gateway() {
         assert!(matches!(policy.decide(role, gateway, protocol, port), Verdict::Allow(_)));
     }
 }
+
+#[test]
+fn a_role_that_insists_on_an_agreed_key_loses_servers_without_one_and_keeps_control_services() {
+    let mut builder = PolicyBuilder::new("v1", vec![], vec!["10.99.0.1".parse().unwrap()]);
+    let server = builder.server("mgmt", &["192.168.10.10".parse().unwrap()]);
+    let roles = ["strict", "lax"].map(|name| builder.role(name, true));
+    builder.require_post_quantum(roles[0]);
+    for role in roles {
+        let (service, rule) = ("web".into(), "mgmt:web".into());
+        let (protocol, ports) = (Protocol::Tcp, 443..=443);
+        builder.grant(role, Grant { server, service, rule, protocol, ports, require_tls: None });
+    }
+    let policy = builder.build();
+    let weakly = |role, address: &str, port| {
+        let verdict = policy.decide(role, address.parse().unwrap(), Protocol::Tcp, port);
+        policy.without_post_quantum(role, verdict)
+    };
+    assert_eq!(roles.map(|role| policy.requires_post_quantum(role)), [true, false]);
+    assert_eq!(reason(weakly(roles[0], "192.168.10.10", 443)), DenyReason::PostQuantumRequired);
+    assert_eq!(reason(weakly(roles[0], "192.168.10.10", 444)), DenyReason::NotInRole);
+    assert!(matches!(weakly(roles[0], "10.99.0.1", 80), Verdict::Allow(_)));
+    assert!(matches!(weakly(roles[1], "192.168.10.10", 443), Verdict::Allow(_)));
+}

@@ -7,7 +7,8 @@ use crate::gateway::shard::{Directory, Handover, owner};
 fn pair() -> (World, GatewayState) {
     let world = World::with_shard(Shard::new(1, 2));
     let mut other = GatewayState::new(settings(443), Shard::new(0, 2), world.now, 1_700_000_000_000, 2);
-    other.set_identities(vec![Identity::new(world.identity.clone())]);
+    let own = vec![Identity::new(world.identity.clone())];
+    other.set_identities(own, world.now, &mut DatagramQueue::default());
     let mut directory = Directory::default();
     directory.add(&world.configs[0], 1);
     other.set_directory(directory.into());

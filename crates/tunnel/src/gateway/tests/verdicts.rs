@@ -35,7 +35,7 @@ pub fn ends() -> Reported {
     ENDS.iter().map(|reason| (reason.as_str(), ended(*reason).events)).collect()
 }
 
-const DENIALS: [DenyReason; 10] = [
+const DENIALS: [DenyReason; 12] = [
     DenyReason::UnknownDestination,
     DenyReason::NotInRole,
     DenyReason::NeverExposed,
@@ -46,6 +46,8 @@ const DENIALS: [DenyReason; 10] = [
     DenyReason::FlowLimit,
     DenyReason::Protocol,
     DenyReason::TlsRequired,
+    DenyReason::PostQuantumRequired,
+    DenyReason::Invitation,
 ];
 
 const REJECTIONS: [Rejection; 7] = [
@@ -167,6 +169,10 @@ fn named(reason: DenyReason) -> (&'static str, Option<&'static str>) {
         DenyReason::FlowLimit => ("all the flows", Some("smart-client: mgmt:web")),
         DenyReason::Protocol => ("only TCP, UDP and ICMP echo", None),
         DenyReason::TlsRequired => (REQUIRE_TLS, None),
+        DenyReason::PostQuantumRequired => {
+            ("role smart-client: require-post-quantum", Some("smart-client: mgmt:web"))
+        }
+        DenyReason::Invitation => ("an invitation reaches enrolment only", None),
     }
 }
 
@@ -204,6 +210,14 @@ fn be_refused(world: &mut World, reason: DenyReason) {
             open_tcp(world);
             data(ALICE, SERVER, 101, 501, b"GET / HTTP/1.1\r\n\r\n")
         }
+        DenyReason::PostQuantumRequired => {
+            world.configure(requiring_post_quantum());
+            tcp(ALICE, SERVER, SYN, 1, 0)
+        }
+        DenyReason::Invitation => {
+            world.change(ClientConfig { kind: ClientKind::Invitation, ..world.configs[0].clone() });
+            tcp(ALICE, SERVER, SYN, 1, 0)
+        }
     };
     if world.gateway.sessions().count() == 0 {
         world.connect(0);
@@ -217,9 +231,12 @@ fn be_rejected(world: &mut World, reason: Rejection) {
         Rejection::UnknownKey => {
             let gateway = world.gateway.identities[0].public();
             let stranger = ClientSettings {
-                secret: StaticSecret::random_from_rng(rand_core::OsRng),
-                gateway,
-                preshared: None,
+                keys: ClientKeys {
+                    secret: StaticSecret::random_from_rng(rand_core::OsRng),
+                    gateway,
+                    preshared: None,
+                    agreed: None,
+                },
                 addresses: vec![],
                 persistent_keepalive: None,
             };
@@ -310,15 +327,15 @@ fn be_ended(world: &mut World, reason: SessionEnd) {
 }
 
 impl World {
-    fn configure(&mut self, settings: Settings) {
+    pub(super) fn configure(&mut self, settings: Settings) {
         self.gateway.set_settings(settings, self.now, &mut DatagramQueue::default());
     }
 
-    fn change(&mut self, config: ClientConfig) {
+    pub(super) fn change(&mut self, config: ClientConfig) {
         self.gateway.upsert_client(config, self.now, &mut DatagramQueue::default());
     }
 
-    fn block(&mut self, access: Access) {
+    pub(super) fn block(&mut self, access: Access) {
         let config = ClientConfig { access, ..self.configs[0].clone() };
         self.change(config);
     }
@@ -329,7 +346,7 @@ impl World {
     }
 
     /// Alice's first message.
-    fn initiation(&mut self) -> Vec<u8> {
+    pub(super) fn initiation(&mut self) -> Vec<u8> {
         let mut up = DatagramQueue::default();
         self.clients[0].connect(self.now, &mut up);
         up.datagrams.remove(0).1
@@ -344,18 +361,18 @@ impl World {
         initiation[116..132].copy_from_slice(&mac.finalize().into_bytes());
     }
 
-    fn arrive(&mut self, datagram: &[u8]) {
+    pub(super) fn arrive(&mut self, datagram: &[u8]) {
         let (from, mut down) = (self.outside[0], DatagramQueue::default());
         let World { gateway, room, now, egress, .. } = self;
         assert_eq!(gateway.handle_datagram(from, datagram, room, *now, &mut down, egress), None);
     }
 
     /// Refusals are folded, and reported after a while.
-    fn report_what_was_folded(&mut self) {
+    pub(super) fn report_what_was_folded(&mut self) {
         self.pass_time(Duration::from_secs(11));
     }
 
-    fn rejected(&self) -> Vec<RejectedHandshakes> {
+    pub(super) fn rejected(&self) -> Vec<RejectedHandshakes> {
         let rejected = |event: &GatewayEvent| match event {
             GatewayEvent::HandshakeRejected(rejected) => Some(rejected.clone()),
             _ => None,
@@ -377,13 +394,26 @@ fn never_exposing() -> Settings {
     Settings { policy: builder.build().into(), ..settings(443) }
 }
 
+/// The usual policy, for sessions under an agreed pre-shared key alone.
+pub(super) fn requiring_post_quantum() -> Settings {
+    let gateway = vec!["10.99.0.1".parse().unwrap()];
+    let mut builder = PolicyBuilder::new("v3", vec!["10.99.0.0/16".parse().unwrap()], gateway);
+    let server = builder.server("mgmt", &[SERVER.parse::<SocketAddr>().unwrap().ip()]);
+    let role = builder.role("smart-client", true);
+    builder.require_post_quantum(role);
+    let (service, rule) = ("web".into(), "mgmt:web".into());
+    let grant = Grant { server, service, rule, protocol: Protocol::Tcp, ports: 443..=443, require_tls: None };
+    builder.grant(role, grant);
+    Settings { policy: builder.build().into(), ..settings(443) }
+}
+
 fn one_flow() -> Settings {
     let all = settings(443);
     Settings { flows: crate::flow::FlowLimits { per_client: 1, ..all.flows }, ..all }
 }
 
 /// An IPv4 packet of a protocol that is not forwarded.
-fn other_protocol() -> Vec<u8> {
+pub(super) fn other_protocol() -> Vec<u8> {
     use smoltcp::phy::ChecksumCapabilities;
     use smoltcp::wire::{IpProtocol, IpRepr};
     let (from, to): (SocketAddr, SocketAddr) = (ALICE.parse().unwrap(), SERVER.parse().unwrap());
