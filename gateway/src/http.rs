@@ -2,23 +2,27 @@
 //! as JSON.
 //!
 //! One connection carries one request: nothing here is asked often enough for keep-alive to pay, and a
-//! connection that ends by itself cannot be held open. No request has a body that is read, so none takes
-//! memory. Whatever a peer does, it is done with after [`CONNECTION_LIMIT`].
+//! connection that ends by itself cannot be held open. The body of a GET is never read, that of a POST by
+//! [`json_body`] alone and up to [`MAX_REQUEST_BYTES`], so a request takes little memory. Whatever a peer does, it is
+//! done with after [`CONNECTION_LIMIT`].
 
 use std::time::Duration;
 
 use axum::{
     Json, Router,
-    http::StatusCode,
+    body::Body,
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncWrite};
+use vmsgate_exchange::body::MAX_REQUEST_BYTES;
 
 /// Request line and headers together; also the size of the read buffer. 8 KiB is hyper's minimum.
 const MAX_HEADER_BYTES: usize = 8 * 1024;
@@ -49,7 +53,7 @@ where
 }
 
 /// Adds the JSON answers for unknown paths and wrong methods.
-pub fn finish(router: Router) -> Router {
+pub fn finish<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     router
         .fallback(|| async {
             HttpError::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this path")
@@ -58,9 +62,32 @@ pub fn finish(router: Router) -> Router {
             HttpError::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method-not-allowed",
-                "only GET is served at this path",
+                "this path is not served with that method; the header Allow names the right one",
             )
         })
+}
+
+/// Reads the body of a POST. It must be said to be JSON: a page in a browser cannot say so to another site without
+/// asking first, which is refused here.
+pub async fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, HttpError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+    if !media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
+        let message = "send JSON, with the header `content-type: application/json`";
+        return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", message));
+    }
+    let read = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            let message = format!("the body of a request has at most {MAX_REQUEST_BYTES} bytes");
+            HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
+        } else {
+            HttpError::new(StatusCode::BAD_REQUEST, "malformed", "the body did not arrive whole")
+        }
+    })?;
+    serde_json::from_slice(&read.to_bytes()).map_err(|error| {
+        let message = format!("the body is not the document that this path takes: {error}");
+        HttpError::new(StatusCode::BAD_REQUEST, "malformed", message)
+    })
 }
 
 /// An error as every HTTP client of the gateway sees it: `{"error":{"code":…,"message":…}}`.
@@ -84,6 +111,13 @@ struct ErrorText {
 impl HttpError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, body: ErrorBody { error: ErrorText { code, message: message.into() } } }
+    }
+}
+
+#[cfg(test)]
+impl HttpError {
+    pub fn code(&self) -> &'static str {
+        self.body.error.code
     }
 }
 

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use vmsgate_config::{Config, PortRange, catalogue::NEVER_EXPOSE};
+use vmsgate_exchange::GATEWAY_ADDRESS;
 use vmsgate_tunnel::policy::{Grant, Policy, PolicyBuilder, Protocol, ServerId};
 
 /// Builds the policy of `config`. Roles keep every permission that the configuration gave them; the
 /// never-expose list is added beside them and wins where they meet.
 pub fn build_policy(config: &Config) -> Policy {
-    let gateway = config.gateway.tunnel_addresses();
+    let mut gateway = config.gateway.tunnel_addresses();
+    gateway.push(GATEWAY_ADDRESS.into());
     let mut builder = PolicyBuilder::new(&config.version, config.gateway.tunnel.clone(), gateway);
     let mut servers: HashMap<&str, ServerId> = HashMap::new();
     for server in &config.servers {
@@ -23,6 +25,9 @@ pub fn build_policy(config: &Config) -> Policy {
     }
     for role in config.roles.values() {
         let id = builder.role(&role.name, role.icmp);
+        if role.require_post_quantum {
+            builder.require_post_quantum(id);
+        }
         for permission in &role.permissions {
             // A permission always names a server of the same configuration.
             let Some(server) = servers.get(permission.server.as_str()) else { continue };
@@ -87,6 +92,7 @@ mod tests {
         [role.report]
         allow = ["rec01:sql"]
         icmp = false
+        require-post-quantum = true
     "#;
 
     /// What the policy answers, in short: the service, or the reason.
@@ -104,6 +110,21 @@ mod tests {
         assert_eq!(decide("smart-client", "192.168.10.10", Protocol::Tcp, 443), "management-server");
         assert_eq!(decide("smart-client", "192.168.10.21", Protocol::Tcp, 7563), "recording-server");
         assert_eq!(decide("smart-client", "fd00:10::21", Protocol::Tcp, 7563), "recording-server");
+    }
+
+    #[test]
+    fn a_role_that_insists_on_post_quantum_sessions_is_the_only_one() {
+        let policy = build_policy(&Config::from_str(CONFIG, "gateway.toml").unwrap());
+        assert!(policy.requires_post_quantum(policy.role("report").unwrap()));
+        assert!(!policy.requires_post_quantum(policy.role("smart-client").unwrap()));
+    }
+
+    #[test]
+    fn the_gateway_s_address_for_invitations_is_its_own() {
+        let policy = build_policy(&Config::from_str(CONFIG, "gateway.toml").unwrap());
+        let port = |port| policy.decide_invitation(GATEWAY_ADDRESS.into(), Protocol::Tcp, port);
+        assert!(matches!(port(80), Verdict::Allow(_)));
+        assert!(matches!(port(53), Verdict::Deny(_)));
     }
 
     #[test]

@@ -53,8 +53,31 @@ pub struct Status {
     #[serde(default)]
     pub shipping: Vec<ShipStatus>,
     pub totals: Totals,
+    /// The gateway's key pairs that answer, the newest last.
+    #[serde(default)]
+    pub identities: Vec<IdentityStatus>,
+    /// Clients whose access ends within 14 days, the next first.
+    #[serde(default)]
+    pub expiring: Vec<Expiring>,
     /// Open sessions, oldest first.
     pub sessions: Vec<SessionStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityStatus {
+    /// Of the public key, as in `vmsgate-keys gateway show`.
+    pub fingerprint: String,
+    /// `active` or `retiring`.
+    pub state: String,
+    /// Open sessions that use it.
+    pub sessions: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiring {
+    pub client: String,
+    /// When (RFC 3339).
+    pub expires: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +129,12 @@ pub struct SessionStatus {
     pub last_seen: Option<String>,
     pub flows: u64,
     pub traffic: Traffic,
+    /// Fingerprint of the gateway's key that the client uses.
+    #[serde(default)]
+    pub identity: String,
+    /// Whether the session is under a pre-shared key agreed with ML-KEM-768.
+    #[serde(default)]
+    pub post_quantum: bool,
 }
 
 /// Asks the run loop for its [`Status`].
@@ -167,6 +196,8 @@ pub(crate) fn example() -> Status {
             traffic: Traffic { rx_bytes: 1_000, tx_bytes: 2_000_000, rx_packets: 10, tx_packets: 2_000 },
             ..Totals::default()
         },
+        identities: Vec::new(),
+        expiring: Vec::new(),
         sessions: vec![SessionStatus {
             session: "01890000-0000-7000-8000-000000000000".to_owned(),
             client: "anna-laptop".to_owned(),
@@ -179,6 +210,8 @@ pub(crate) fn example() -> Status {
             last_seen: Some("2026-01-02T04:06:00.000Z".to_owned()),
             flows: 2,
             traffic: Traffic { rx_bytes: 1_000, tx_bytes: 2_000_000, rx_packets: 10, tx_packets: 2_000 },
+            identity: "0123456789abcdef".to_owned(),
+            post_quantum: true,
         }],
     }
 }

@@ -45,6 +45,8 @@ struct Report {
     policy_version: String,
     /// Whether all of it is allowed.
     allowed: bool,
+    /// Whether what is allowed is so only while the session is under a pre-shared key agreed with ML-KEM-768.
+    require_post_quantum: bool,
     /// Why the client can open no tunnel at all, whatever its role.
     client_refused: Option<String>,
     answers: Vec<Answer>,
@@ -76,7 +78,9 @@ pub async fn execute(context: &Context, args: &ExplainArgs) -> Result<Exit, CliE
     let policy = build_policy(&config);
     let answers = explain(&config, &policy, &caller.role, &args.to)?;
     let allowed = caller.refused.is_none() && answers.iter().all(|answer| answer.allowed);
+    let require_post_quantum = config.roles.get(&caller.role).is_some_and(|role| role.require_post_quantum);
     let report = Report {
+        require_post_quantum,
         role: caller.role,
         client: args.who.client.clone(),
         to: args.to.clone(),
@@ -171,6 +175,10 @@ fn print(context: &Context, report: &Report) -> Result<(), CliError> {
             printer.line(format_args!("  by rule     {}", answer.rule))?;
             if let Some(rule) = &answer.require_tls {
                 printer.line(format_args!("  TLS only    {rule}"))?;
+            }
+            if report.require_post_quantum {
+                let rule = format_args!("role {}: require-post-quantum", report.role);
+                printer.line(format_args!("  in a post-quantum session only    {rule}"))?;
             }
         } else {
             let reason = answer.reason.unwrap_or_default();

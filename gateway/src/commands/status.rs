@@ -11,7 +11,9 @@ use vmsgate_cli::{CliError, Exit, OrFail, Style, Table, WithHint, human};
 use vmsgate_keys::DataDir;
 
 use super::{Context, counted};
-use crate::admin::status::{SCHEMA_VERSION, SessionStatus, Status, StatusReport, Totals};
+use crate::admin::status::{
+    Expiring, IdentityStatus, SCHEMA_VERSION, SessionStatus, Status, StatusReport, Totals,
+};
 use crate::ship::ShipStatus;
 
 /// How long the gateway may take to answer.
@@ -101,6 +103,7 @@ fn print(context: &Context, status: &Status) -> Result<(), CliError> {
         printer.line(format_args!("{}: {}", printer.paint(style, label), condition.text))?;
     }
     print_totals(context, status)?;
+    print_keys(context, status)?;
     if !status.shipping.is_empty() {
         printer.line("")?;
         printer.table(&shipping(&status.shipping))?;
@@ -108,6 +111,18 @@ fn print(context: &Context, status: &Status) -> Result<(), CliError> {
     if !status.sessions.is_empty() {
         printer.line("")?;
         printer.table(&sessions(&status.sessions))?;
+    }
+    Ok(())
+}
+
+fn print_keys(context: &Context, status: &Status) -> Result<(), CliError> {
+    let printer = &context.printer;
+    for IdentityStatus { fingerprint, state, sessions } in &status.identities {
+        printer.line(format_args!("identity {fingerprint}: {state}, {}", counted(*sessions, "session")))?;
+    }
+    for Expiring { client, expires } in &status.expiring {
+        let label = printer.paint(Style::Warning, "expires soon");
+        printer.line(format_args!("{label}: client {client} on {}", time(expires)))?;
     }
     Ok(())
 }
@@ -144,8 +159,20 @@ fn print_totals(context: &Context, status: &Status) -> Result<(), CliError> {
 }
 
 fn sessions(sessions: &[SessionStatus]) -> Table {
-    let headings =
-        ["CLIENT", "OPERATOR", "ROLE", "FROM", "TUNNEL", "SINCE", "LAST SEEN", "FLOWS", "RECEIVED", "SENT"];
+    let headings = [
+        "CLIENT",
+        "OPERATOR",
+        "ROLE",
+        "FROM",
+        "TUNNEL",
+        "SINCE",
+        "LAST SEEN",
+        "IDENTITY",
+        "POST-QUANTUM",
+        "FLOWS",
+        "RECEIVED",
+        "SENT",
+    ];
     let mut table = Table::new(headings);
     for session in sessions {
         table.row([
@@ -156,6 +183,8 @@ fn sessions(sessions: &[SessionStatus]) -> Table {
             list(&session.tunnel_addresses),
             time(&session.since),
             session.last_seen.as_deref().map(time).unwrap_or_default(),
+            session.identity.clone(),
+            if session.post_quantum { "yes" } else { "no" }.to_owned(),
             session.flows.to_string(),
             human::bytes(session.traffic.rx_bytes),
             human::bytes(session.traffic.tx_bytes),

@@ -4,12 +4,18 @@
 //! anything else here. Who asks is known before the first byte arrives: the tunnel address belongs to
 //! exactly one client, and the decrypted packet came from it.
 
+pub mod ask;
+mod caller;
 pub mod dns;
 mod dns_tcp;
+mod exchange;
+pub mod facts;
 mod http;
 mod state;
+pub mod warnings;
 mod zone;
 
+pub use caller::Caller;
 pub use dns_tcp::serve_dns_tcp;
 pub use http::serve_http;
-pub use state::{Caller, ControlState};
+pub use state::ControlState;

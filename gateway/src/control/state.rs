@@ -1,26 +1,18 @@
 //! What the control services answer from: a configuration, arranged per role. Built once when a configuration
 //! comes into force and then only read; the next one replaces it whole.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 use vmsgate_config::{
     Config, Permission, PortRange,
-    profile::{GatewayInfo, Profile, ProfileServer, ProfileService, SCHEMA_VERSION},
+    profile::{
+        GatewayInfo, Profile, ProfileKeys, ProfilePostQuantum, ProfileServer, ProfileService, SCHEMA_VERSION,
+    },
 };
+use vmsgate_exchange::GATEWAY_ADDRESS;
 
-use super::zone::Zone;
-
-/// The client behind a connection, known from the tunnel address that it owns.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    pub client: String,
-    pub operator: String,
-    pub role: String,
-    pub expires: Option<Timestamp>,
-    pub addresses: Vec<IpNet>,
-}
+use super::{caller::Caller, facts::Facts, warnings::warnings, zone::Zone};
 
 /// Everything that the control services know.
 #[derive(Debug)]
@@ -28,19 +20,23 @@ pub struct ControlState {
     /// The gateway as profiles describe it; only its clock is filled in per answer.
     gateway: GatewayInfo,
     roles: BTreeMap<String, RoleView>,
+    clients: Facts,
+    client_max_age: Option<Duration>,
+    pq_interval: Duration,
     /// For a client whose role is not configured (any more): no name exists.
     no_names: Zone,
 }
 
 #[derive(Debug)]
 struct RoleView {
+    require_post_quantum: bool,
     servers: Vec<ProfileServer>,
     zone: Zone,
 }
 
 impl ControlState {
     /// `identities`: the gateway's public keys, base64, newest first.
-    pub fn new(config: &Config, identities: Vec<String>) -> Self {
+    pub fn new(config: &Config, identities: Vec<String>, clients: Facts) -> Self {
         let gateway = GatewayInfo {
             name: config.gateway.name.clone(),
             server_time: String::new(),
@@ -54,9 +50,17 @@ impl ControlState {
             let servers = servers(config, &role.permissions);
             let names = servers.iter().map(|server| (&server.hostnames[..], &server.addresses[..]));
             let zone = Zone::new(names, config.dns.ttl);
-            (role.name.clone(), RoleView { servers, zone })
+            let require_post_quantum = role.require_post_quantum;
+            (role.name.clone(), RoleView { require_post_quantum, servers, zone })
         });
-        Self { gateway, roles: roles.collect(), no_names: Zone::default() }
+        Self {
+            gateway,
+            roles: roles.collect(),
+            clients,
+            client_max_age: config.keys.client_max_age,
+            pq_interval: config.keys.pq_interval,
+            no_names: Zone::default(),
+        }
     }
 
     /// The names that a role may look up.
@@ -65,23 +69,36 @@ impl ControlState {
     }
 
     /// The caller's profile, unless its role is not configured.
-    pub(super) fn profile(&self, caller: Caller, now: Timestamp) -> Option<Profile> {
+    pub(super) fn profile(&self, caller: &Caller, now: Timestamp) -> Option<Profile> {
         let role = self.roles.get(&caller.role)?;
+        let facts = self.clients.of(caller.id);
+        let created = facts.keys.iter().find(|(key, _)| *key == caller.key).map(|(_, created)| *created);
+        let newest = self.gateway.identities.first().map(String::as_str);
         Some(Profile {
             schema_version: SCHEMA_VERSION,
-            client: caller.client,
-            operator: caller.operator,
-            role: caller.role,
+            client: caller.client.clone(),
+            operator: caller.operator.clone(),
+            role: caller.role.clone(),
             expires: caller.expires.map(rfc3339),
-            addresses: caller.addresses,
+            addresses: caller.addresses.clone(),
             gateway: GatewayInfo { server_time: rfc3339(now), ..self.gateway.clone() },
             servers: role.servers.clone(),
+            keys: created.map(|created| ProfileKeys {
+                created: rfc3339(created),
+                max_age_seconds: self.client_max_age.map(|age| age.as_secs()),
+            }),
+            post_quantum: Some(ProfilePostQuantum {
+                interval_seconds: self.pq_interval.as_secs(),
+                required: role.require_post_quantum,
+                in_force: caller.post_quantum,
+            }),
+            warnings: warnings(caller, &facts, newest, now),
         })
     }
 
-    /// The gateway's own tunnel addresses.
-    pub(super) fn addresses(&self) -> &[IpAddr] {
-        &self.gateway.addresses
+    /// Whether this is one of the gateway's own tunnel addresses.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        address == GATEWAY_ADDRESS || self.gateway.addresses.contains(&address)
     }
 }
 

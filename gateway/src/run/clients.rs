@@ -1,7 +1,7 @@
-//! The registry's clients as the packet loop wants them: all at the start, then only what changed.
+//! The registry as the packet loop wants it: all at the start, then only what changed.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,10 +10,13 @@ use vmsgate_audit::query::{self, Filter};
 use vmsgate_audit::{Database, Label, UtcTime};
 use vmsgate_config::Config;
 use vmsgate_keys::registry::Revision;
-use vmsgate_keys::{Client, ClientState, Identity, MasterKey, Registry, RegistryError};
-use vmsgate_tunnel::event::ClientInfo;
-use vmsgate_tunnel::peer::{Access, ClientConfig, ClientKey};
+use vmsgate_keys::{
+    Client, ClientState, Identity, Invitation, MasterKey, PublicKey, Registry, RegistryError, Standing,
+};
+use vmsgate_tunnel::peer::{ClientConfig, ClientKind};
 
+use super::translate;
+use crate::control::facts::Facts;
 use crate::worker::unix_now;
 
 /// A client that was connected so recently before the start still has its key pair and waits for answers.
@@ -23,38 +26,90 @@ pub struct ClientSource {
     registry: Registry,
     master: MasterKey,
     known: Revision,
+    facts: Facts,
+    /// Keys that no gateway has heard yet.
+    unheard: HashSet<PublicKey>,
+    names: HashMap<Uuid, String>,
+    /// Clients whose access ends some day.
+    expiring: HashMap<Uuid, (String, Timestamp)>,
+}
+
+/// What is new in the registry.
+pub struct News {
+    pub clients: Vec<ClientConfig>,
+    /// Clients of these that may not connect any more.
+    pub blocked: Vec<Client>,
+    /// All that answer, if one came or went.
+    pub identities: Option<Vec<Identity>>,
+    pub revision: Revision,
 }
 
 impl ClientSource {
-    pub fn new(registry: Registry, master: MasterKey) -> ClientSource {
-        ClientSource { registry, master, known: Revision::NONE }
+    pub fn new(registry: Registry, master: MasterKey, facts: Facts) -> ClientSource {
+        let (unheard, names, expiring) = (HashSet::new(), HashMap::new(), HashMap::new());
+        ClientSource { registry, master, known: Revision::NONE, facts, unheard, names, expiring }
     }
 
     pub async fn close(self) {
         self.registry.close().await;
     }
 
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub fn master(&self) -> &MasterKey {
+        &self.master
+    }
+
     pub fn database(&self) -> &Database {
         self.registry.database()
     }
 
-    pub async fn identities(&self) -> Result<Vec<Identity>, RegistryError> {
-        self.registry.identities().await
+    /// What has been applied.
+    pub fn revision(&self) -> Revision {
+        self.known
+    }
+
+    /// Whether no gateway has heard this key yet.
+    pub fn is_unheard(&self, key: &PublicKey) -> bool {
+        self.unheard.contains(key)
+    }
+
+    /// A client's name. Invitations have none of their own.
+    pub fn name(&self, client: Uuid) -> Option<&str> {
+        self.names.get(&client).map(String::as_str)
+    }
+
+    /// Clients whose access ends some day, and when.
+    pub fn expiring(&self) -> impl Iterator<Item = &(String, Timestamp)> {
+        self.expiring.values()
     }
 
     pub async fn all(&mut self, config: &Config) -> Result<Vec<ClientConfig>, RegistryError> {
         // Read before the clients: a change in between is then seen again, not missed.
         let known = self.registry.revision().await?;
-        let clients = self.registry.clients().await?;
+        let (clients, invitations) = (self.registry.clients().await?, self.registry.invitations().await?);
+        let all = self.translate(&clients, &invitations, config)?;
         self.known = known;
-        self.translate(&clients, config)
+        Ok(all)
     }
 
-    pub async fn changes(&mut self, config: &Config) -> Result<Vec<ClientConfig>, RegistryError> {
+    /// What changed since the last that was [applied](Self::applied).
+    pub async fn news(&mut self, config: &Config) -> Result<News, RegistryError> {
         let changes = self.registry.changes_since(self.known).await?;
-        let changed = self.translate(&changes.clients, config)?;
-        self.known = changes.revision;
-        Ok(changed)
+        let identities =
+            if changes.identities_changed { Some(self.registry.identities().await?) } else { None };
+        let clients = self.translate(&changes.clients, &changes.invitations, config)?;
+        let now = Timestamp::now();
+        let mut blocked = changes.clients;
+        blocked.retain(|client| client.standing(now) != Standing::Active);
+        Ok(News { clients, blocked, identities, revision: changes.revision })
+    }
+
+    /// Notes that the workers have taken over all of it.
+    pub fn applied(&mut self, revision: Revision) {
+        self.known = revision;
     }
 
     /// Clients whose session ended with the gateway's last run, and where they were then.
@@ -74,7 +129,8 @@ impl ClientSource {
                 return Vec::new();
             }
         };
-        let by_name: HashMap<&str, Uuid> = clients.iter().map(|c| (&*c.info.name, c.info.id)).collect();
+        let devices = clients.iter().filter(|client| client.kind == ClientKind::Device);
+        let by_name: HashMap<&str, Uuid> = devices.map(|c| (&*c.info.name, c.info.id)).collect();
         let cut_off = |reason: &str| reason == "shutdown" || reason == "gateway-crash";
         let mine = sessions.iter().filter(|row| row.gateway == Label::new(gateway));
         let interrupted =
@@ -89,58 +145,43 @@ impl ClientSource {
         places.into_iter().collect()
     }
 
-    fn translate(&self, clients: &[Client], config: &Config) -> Result<Vec<ClientConfig>, RegistryError> {
-        clients.iter().map(|client| self.translate_one(client, config)).collect()
-    }
-
-    fn translate_one(&self, client: &Client, config: &Config) -> Result<ClientConfig, RegistryError> {
+    fn translate(
+        &mut self,
+        clients: &[Client],
+        invitations: &[Invitation],
+        config: &Config,
+    ) -> Result<Vec<ClientConfig>, RegistryError> {
         let now = Timestamp::now();
-        let outside = |address: &&IpAddr| !config.gateway.tunnel.iter().any(|range| range.contains(*address));
-        if let Some(address) = client.addresses.iter().find(outside) {
-            tracing::warn!(client = %client.name, %address, "the address is outside the configured tunnel ranges");
+        let mut translated = Vec::with_capacity(clients.len() + invitations.len());
+        for client in clients {
+            translated.push(translate::client(client, config, &self.master, now)?);
         }
-        let own = config.gateway.tunnel_addresses();
-        let taken: Vec<&IpAddr> = client.addresses.iter().filter(|address| own.contains(address)).collect();
-        if !taken.is_empty() {
-            tracing::error!(
-                client = %client.name, ?taken,
-                "a changed tunnel range makes the client's address the gateway's own: the client is shut out"
-            );
+        for invitation in invitations {
+            translated.push(translate::invitation(invitation, &self.master)?);
         }
-        if !config.roles.contains_key(&client.role) {
-            tracing::warn!(client = %client.name, role = client.role, "the role is not configured: it reaches nothing");
+        clients.iter().for_each(|client| self.note(client, now));
+        for invitation in invitations {
+            if let Some(at) = invitation.reused {
+                self.facts.set_invitation_reused(invitation.client, at);
+            }
         }
-        let keys = client.keys.iter().filter(|key| key.is_valid(now)).map(|key| {
-            let preshared = Some(*key.preshared_key(&self.master)?.as_bytes());
-            Ok(ClientKey { public: (*key.public_key.as_bytes()).into(), preshared })
-        });
-        Ok(ClientConfig {
-            info: ClientInfo {
-                id: client.id,
-                name: client.name.to_string().into(),
-                operator: client.operator.to_string().into(),
-                role: client.role.as_str().into(),
-                addresses: client
-                    .addresses
-                    .iter()
-                    .filter(|address| !own.contains(address))
-                    .copied()
-                    .collect(),
-            },
-            keys: keys.collect::<Result<_, RegistryError>>()?,
-            access: access(client),
-        })
+        Ok(translated)
     }
-}
 
-fn access(client: &Client) -> Access {
-    match client.state {
-        ClientState::Active => Access::Active { until: client.expires.map(millis) },
-        ClientState::Suspended => Access::Suspended,
-        ClientState::Revoked => Access::Revoked,
+    fn note(&mut self, client: &Client, now: Timestamp) {
+        self.facts
+            .set_keys(client.id, client.keys.iter().map(|key| (key.public_key, key.valid_from)).collect());
+        self.names.insert(client.id, client.name.to_string());
+        for key in &client.keys {
+            if key.heard.is_none() && key.is_valid(now) {
+                self.unheard.insert(key.public_key);
+            } else {
+                self.unheard.remove(&key.public_key);
+            }
+        }
+        match client.expires.filter(|_| client.state == ClientState::Active) {
+            Some(expires) => self.expiring.insert(client.id, (client.name.to_string(), expires)),
+            None => self.expiring.remove(&client.id),
+        };
     }
-}
-
-fn millis(time: Timestamp) -> u64 {
-    u64::try_from(time.as_millisecond()).unwrap_or(0)
 }

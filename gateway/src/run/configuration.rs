@@ -13,6 +13,7 @@ use vmsgate_tunnel::guard::HandshakeLimits;
 use vmsgate_tunnel::netstack::{MemoryLimits, StackConfig};
 
 use crate::control::ControlState;
+use crate::control::facts::Facts;
 use crate::forward::proxy::{ProxySettings, SourcePool};
 use crate::policy_build::build_policy;
 use crate::worker::Configuration;
@@ -21,9 +22,8 @@ use crate::worker::Configuration;
 const MAX_SOURCES: usize = 65_536;
 
 /// The limits that hold for all clients together are shared out among the workers.
-pub fn build(config: &Config, identities: &[Identity], workers: u8) -> Configuration {
+pub fn build(config: &Config, identities: &[Identity], facts: &Facts, workers: u8) -> Configuration {
     let share = |limit: u32| limit.div_ceil(workers.max(1).into());
-    let identities = identities.iter().rev().map(|identity| identity.public_key.to_string()).collect();
     Configuration {
         settings: Settings {
             policy: build_policy(config).into(),
@@ -45,12 +45,17 @@ pub fn build(config: &Config, identities: &[Identity], workers: u8) -> Configura
         proxy: ProxySettings {
             connect_timeout: config.proxy.connect_timeout,
             sources: SourcePool::new(sources(&config.proxy.source_pool)),
-            gateway: config.gateway.tunnel_addresses(),
             tunnel: config.gateway.tunnel.clone(),
         },
-        control: Arc::new(ControlState::new(config, identities)),
+        control: control(config, identities, facts),
         hash: config.hash.into(),
     }
+}
+
+/// `identities`: those that answer, the newest last.
+pub fn control(config: &Config, identities: &[Identity], facts: &Facts) -> Arc<ControlState> {
+    let newest_first = identities.iter().rev().map(|identity| identity.public_key.to_string()).collect();
+    Arc::new(ControlState::new(config, newest_first, facts.clone()))
 }
 
 pub fn stack(config: &Config, workers: u8) -> StackConfig {

@@ -4,13 +4,17 @@
 //! writer; the packet loop is a thread per core, to which it sends commands by way
 //! of [`Workers`].
 
+mod apply;
 mod clients;
 mod clock;
 mod configuration;
 mod file_watch;
+mod keys;
 mod network;
+mod reports;
 mod retention;
 mod status;
+mod translate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use vmsgate_audit::event::{ConfigRefused, Event, GatewayStarted, GatewayStopped};
@@ -30,21 +35,31 @@ use vmsgate_keys::{Actor, DataDir, Identity, Keystore, MasterKey, Passphrase, Re
 use vmsgate_netsetup::Kernel;
 use x25519_dalek::StaticSecret;
 
+use self::apply::Present;
 use self::clients::ClientSource;
 use self::clock::ClockWatch;
 use self::file_watch::FileWatch;
+use self::keys::KeyChanges;
 use self::network::Network;
+use self::reports::Reports;
 use crate::admin::{ControlSocket, serve_probes, status::StatusRequests, status::status_channel};
+use crate::control::facts::Facts;
 use crate::health::{ConditionCode, Health};
 use crate::hinted::{keystore_error, registry_error};
 use crate::ship::{self, Shipping};
-use crate::worker::{Recording, WorkerError, Workers, WorkersSetup, policy_label, unix_now};
+use crate::worker::{Call, Recording, WorkerError, Workers, WorkersSetup, policy_label, unix_now};
 
 /// A registry change is in force within 2 s; one poll is one small query.
 const REGISTRY_POLL: Duration = Duration::from_millis(500);
+/// How often the registry learns who is there.
+const PRESENCE: Duration = Duration::from_secs(30);
+/// What workers may have told before this thread comes to it.
+const CALLS: usize = 1024;
 const FILE_POLL: Duration = Duration::from_secs(1);
 /// How long the end may wait for the disk.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the end may wait for the registry.
+const REPORT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the end may wait for receivers of the audit log.
 const SHIP_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -94,6 +109,13 @@ pub struct Gateway {
     shipping: Shipping,
     retention: retention::Keeper,
     clients: ClientSource,
+    facts: Facts,
+    /// Those that answer, the newest last.
+    identities: Vec<Identity>,
+    calls: mpsc::Receiver<Call>,
+    key_changes: KeyChanges,
+    present: Present,
+    reports: Reports,
     health: Health,
     status: StatusRequests,
     started: Timestamp,
@@ -126,6 +148,7 @@ impl Gateway {
         let socket = ControlSocket::bind(&data).await.map_err(CliError::user);
         let socket = socket.hint("is another gateway running on this data directory?")?;
 
+        let (facts, (calling, calls)) = (Facts::default(), mpsc::channel(CALLS));
         let Network { sockets, listening, receive_buffers, queues, kernel } = network;
         let setup = WorkersSetup {
             sockets,
@@ -133,9 +156,10 @@ impl Gateway {
             masquerade: matches!(&config.gateway.egress, Egress::Tun(tun) if tun.masquerade),
             workers: count,
             stack: configuration::stack(&config, count),
-            configuration: configuration::build(&config, &identities, count),
+            configuration: configuration::build(&config, &identities, &facts, count),
             identities: secrets,
             health: health.clone(),
+            calls: calling,
         };
         let mut workers = Workers::spawn(setup).await.map_err(worker_error)?;
         health.report(ConditionCode::UdpBound, true, format!("bound: {}", join(&listening)));
@@ -151,7 +175,7 @@ impl Gateway {
 
         let shipping = start_shipping(registry.database(), &config)?;
 
-        let mut clients = ClientSource::new(registry, master);
+        let mut clients = ClientSource::new(registry, master, facts.clone());
         let all = clients.all(&config).await.map_err(registry_error)?;
         let reconnect = clients.recently_connected(&config.gateway.name, &all).await;
         workers.set_clients(all).await.map_err(worker_error)?;
@@ -180,6 +204,8 @@ impl Gateway {
             policy = config.version,
             "ready"
         );
+        let reports =
+            Reports::start(clients.registry().clone(), config.gateway.name.clone(), clients.revision());
         let watch = config_path.map(FileWatch::new);
         let started = Timestamp::now();
         Ok(Gateway {
@@ -193,6 +219,12 @@ impl Gateway {
             shipping,
             retention,
             clients,
+            facts,
+            identities,
+            calls,
+            key_changes: KeyChanges::default(),
+            present: Present::default(),
+            reports,
             health,
             status,
             started,
@@ -223,6 +255,7 @@ impl Gateway {
         mut reload: impl AsyncFnMut(),
     ) -> Result<&'static str, CliError> {
         let mut registry = every(REGISTRY_POLL);
+        let mut presence = every(PRESENCE);
         let mut file = every(FILE_POLL);
         let mut clock = ClockWatch::new(Instant::now(), now());
         let mut stop = std::pin::pin!(stop);
@@ -237,6 +270,7 @@ impl Gateway {
                         self.recording.audit.append(stepped.under_policy(policy_label(&self.config.version)));
                     }
                     self.apply_registry().await?;
+                    self.report_news();
                 }
                 _ = file.tick() => {
                     if self.watch.as_mut().is_some_and(FileWatch::has_changed) {
@@ -247,6 +281,9 @@ impl Gateway {
                     self.retention.start(&self.config.audit.retention, &self.config.gateway.name, now());
                 }
                 () = reload() => self.reload("a reload was asked for").await?,
+                Some(call) = self.calls.recv() => self.take_call(call),
+                outcome = self.key_changes.done() => self.finish(outcome).await?,
+                _ = presence.tick() => self.report_presence().await?,
                 Some(reply) = self.status.recv() => {
                     let status = self.status().await?;
                     // Whoever asked may have gone.
@@ -256,32 +293,14 @@ impl Gateway {
         }
     }
 
-    /// Takes over what changed in the registry. An unreadable registry leaves everybody as they are.
-    async fn apply_registry(&mut self) -> Result<(), CliError> {
-        match self.clients.changes(&self.config).await {
-            Ok(changed) => {
-                self.health.report(ConditionCode::RegistryReadable, true, "the registry was read");
-                if !changed.is_empty() {
-                    self.workers.set_clients(changed).await.map_err(worker_error)?;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the registry cannot be read");
-                let text = format!("the registry cannot be read: {error}");
-                self.health.report(ConditionCode::RegistryReadable, false, text);
-            }
-        }
-        Ok(())
-    }
-
     /// Puts the configuration file in force, whole or not at all.
     async fn reload(&mut self, why: &str) -> Result<(), CliError> {
         let Some(watch) = &self.watch else { return Ok(()) };
         match vmsgate_config::load(watch.path()) {
             Ok(config) => {
                 configuration::warn_about_restart(&self.config, &config);
-                let identities = self.clients.identities().await.map_err(registry_error)?;
-                let built = configuration::build(&config, &identities, self.workers.count());
+                let built =
+                    configuration::build(&config, &self.identities, &self.facts, self.workers.count());
                 tracing::info!(policy = config.version, why, "the configuration is in force");
                 self.workers.configure(built).await.map_err(worker_error)?;
                 let name = self.config.gateway.name.clone();
@@ -328,6 +347,7 @@ impl Gateway {
     /// Cuts everybody off, writes the last records, closes the sockets.
     async fn end(mut self, reason: &'static str) -> Result<(), CliError> {
         tracing::info!(reason, "stopping");
+        let reported = self.report_presence().await;
         // One that is gone keeps neither the others from closing their sessions nor the log from its end.
         let workers = self.workers.stop().await.map_err(worker_error);
         let event = Event::GatewayStopped(GatewayStopped { reason: Reason::new(reason) });
@@ -337,6 +357,7 @@ impl Gateway {
         let stopped = self.audit.stop(STOP_PATIENCE).await;
         // After the last record, so that a receiver learns of the stop.
         self.shipping.stop(SHIP_PATIENCE).await;
+        self.reports.stop(REPORT_PATIENCE).await;
         // The last one to close leaves one complete file, which a copy of the directory then holds.
         self.clients.close().await;
         for server in self.servers {
@@ -344,7 +365,7 @@ impl Gateway {
             // Aborted on purpose; waiting makes sure that its socket is closed.
             let _ = server.await;
         }
-        stopped.or_user("the last audit records could not be written").and(workers)
+        stopped.or_user("the last audit records could not be written").and(workers).and(reported)
     }
 }
 
@@ -374,7 +395,12 @@ fn refused(errors: &ConfigErrors) -> Record {
 }
 
 fn unseal(identities: &[Identity], master: &MasterKey) -> Result<Vec<StaticSecret>, RegistryError> {
-    identities.iter().map(|identity| Ok(identity.private_key(master)?.to_secret())).collect()
+    // Growing would leave copies of the secrets in freed memory.
+    let mut secrets = Vec::with_capacity(identities.len());
+    for identity in identities {
+        secrets.push(identity.private_key(master)?.to_secret());
+    }
+    Ok(secrets)
 }
 
 fn worker_error(error: WorkerError) -> CliError {
@@ -394,3 +420,6 @@ fn now() -> UtcTime {
 fn join(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use vmsgate_cli::CliError;
+use vmsgate_keys::{Identity, PublicKey};
 use vmsgate_tunnel::flow;
 use vmsgate_tunnel::peer;
 
 use super::{Gateway, worker_error};
-use crate::admin::status::{AuditStatus, SessionStatus, Status, Totals, Traffic};
+use crate::admin::status::{AuditStatus, Expiring, IdentityStatus, SessionStatus, Status, Totals, Traffic};
+use crate::control::warnings::expires_soon;
 use crate::worker::Report;
 
 impl Gateway {
@@ -40,9 +42,29 @@ impl Gateway {
             },
             shipping: self.shipping.status(),
             totals: totals(&report),
+            identities: self.identities.iter().map(|identity| using(identity, &sessions)).collect(),
+            expiring: self.expiring(now),
             sessions,
         })
     }
+}
+
+impl Gateway {
+    /// Clients whose access ends within the time of the warning, the next first.
+    fn expiring(&self, now: Timestamp) -> Vec<Expiring> {
+        let soon = self.clients.expiring().filter(|(_, expires)| expires_soon(Some(*expires), now));
+        let soon =
+            soon.map(|(client, expires)| Expiring { client: client.clone(), expires: rfc3339(*expires) });
+        let mut soon: Vec<Expiring> = soon.collect();
+        soon.sort_by(|a, b| (&a.expires, &a.client).cmp(&(&b.expires, &b.client)));
+        soon
+    }
+}
+
+fn using(identity: &Identity, sessions: &[SessionStatus]) -> IdentityStatus {
+    let fingerprint = identity.public_key.fingerprint().to_string();
+    let users = sessions.iter().filter(|session| session.identity == fingerprint).count();
+    IdentityStatus { state: identity.state.as_str().to_owned(), sessions: users as u64, fingerprint }
 }
 
 fn totals(report: &Report) -> Totals {
@@ -75,6 +97,8 @@ fn session(session: &peer::SessionStatus, at: Instant, now: Timestamp) -> Sessio
         last_seen: Some(ago(session.last_seen)),
         flows: session.flows as u64,
         traffic: traffic(session.traffic),
+        identity: PublicKey::from_bytes(session.info.identity.to_bytes()).fingerprint().to_string(),
+        post_quantum: session.info.post_quantum,
     }
 }
 

@@ -6,23 +6,26 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
+use vmsgate_keys::PublicKey;
 use vmsgate_netio::{TunQueue, UdpSocket};
 use vmsgate_pump::Stack;
 use vmsgate_tunnel::event::{ClientInfo, FlowInfo, GatewayEvent, UnixMillis};
 use vmsgate_tunnel::flow::{CloseReason, FlowId};
 use vmsgate_tunnel::gateway::GatewayState;
+use vmsgate_tunnel::gateway::present::Present;
 use vmsgate_tunnel::gateway::shard::Shard;
 use vmsgate_tunnel::netstack::NetStack;
 use vmsgate_tunnel::noise::{Identity, OVERHEAD};
 use vmsgate_tunnel::packet::Packet;
-use vmsgate_tunnel::peer::Access;
-use vmsgate_tunnel::sink::InnerSink;
+use vmsgate_tunnel::sink::{DatagramQueue, InnerSink};
+use x25519_dalek::StaticSecret;
 
+use super::asks::{AskLimits, Call};
 use super::evidence::{Clearance, Evidence, Recording};
 use super::handover::Couriers;
 use super::outlets::Outlets;
-use super::{Command, CoreSetup, Report, SharedCore, unix_now};
+use super::{Command, CoreSetup, Ended, Report, SharedCore, unix_now};
 use crate::forward::proxy::Proxy;
 use crate::forward::tun::Lan;
 use crate::forward::{Held, Waiting};
@@ -42,6 +45,9 @@ pub struct Core {
     pub(super) lan: Option<Lan>,
     pub(super) waiting: Waiting,
     pub(super) couriers: Couriers,
+    /// To the main task.
+    pub(super) calls: mpsc::Sender<Call>,
+    pub(super) ask_limits: AskLimits,
     evidence: Option<Evidence>,
     health: Health,
     worker: u8,
@@ -68,7 +74,7 @@ impl Core {
         let super::Configuration { settings, proxy, control, .. } = setup.configuration;
         let shard = Shard::new(setup.worker, setup.workers);
         let mut state = GatewayState::new(settings, shard, now, unix_now(), rng.u64(..));
-        state.set_identities(setup.identities.into_iter().map(Identity::new).collect());
+        state.set_identities(identities(&setup.identities), now, &mut DatagramQueue::default());
         let stack = Stack::new(NetStack::new(setup.stack, rng.u64(..), now));
         Rc::new_cyclic(|shared| {
             RefCell::new(Core {
@@ -78,6 +84,8 @@ impl Core {
                 lan,
                 waiting: Waiting::default(),
                 couriers: setup.couriers,
+                calls: setup.calls,
+                ask_limits: AskLimits::default(),
                 evidence: None,
                 health: setup.health,
                 worker: setup.worker,
@@ -160,17 +168,32 @@ impl Core {
 
     pub fn handle_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Clients(clients) => {
+            Command::Clients { clients, done } => {
+                self.drain_events();
                 for client in clients {
                     self.state.upsert_client(client, now, &mut self.outlets);
                 }
+                let ended = self.drain_events().ended;
+                self.turn(now);
+                // Whoever asked may be gone.
+                let _ = done.send(ended);
+                return;
+            }
+            Command::Identities { secrets, control, done } => {
+                self.state.set_identities(identities(&secrets), now, &mut self.outlets);
+                // Before anybody is told that a retired one is gone.
+                drop(secrets);
+                self.proxy.set_control(control);
+                self.turn(now);
+                let _ = done.send(());
+                return;
             }
             Command::Configuration(configuration) => {
                 let super::Configuration { settings, proxy, control, hash } = *configuration;
                 self.drain_events();
                 self.state.set_settings(settings, now, &mut self.outlets);
                 self.proxy.configure(proxy, control);
-                let cut = self.drain_events();
+                let cut = self.drain_events().cut;
                 if let Some(evidence) = &mut self.evidence {
                     evidence.configuration_changed(self.state.policy().version(), cut, hash);
                 }
@@ -224,9 +247,14 @@ impl Core {
         &mut self.proxy
     }
 
-    pub fn owner(&self, flow: FlowId) -> Option<(&ClientInfo, Access)> {
+    pub fn owner(&self, flow: FlowId) -> Option<&ClientInfo> {
         let client = self.state.flows().get(flow)?.client;
-        self.state.client(client).map(|(info, access)| (&**info, access))
+        self.state.client(client).map(|(info, _)| &**info)
+    }
+
+    /// A flow's owner, while it has a session.
+    pub fn present(&self, flow: FlowId) -> Option<Present<'_>> {
+        self.state.present(self.state.flows().get(flow)?.client)
     }
 
     fn report(&self, now: Instant) -> Report {
@@ -261,9 +289,9 @@ impl Core {
         proxy.forget_finished();
     }
 
-    /// Turns events into evidence and ends what the egress still carries. Answers how many flows policy cut.
-    fn drain_events(&mut self) -> u64 {
-        let mut cut = 0;
+    /// Turns events into evidence and ends what the egress still carries.
+    fn drain_events(&mut self) -> Drained {
+        let Drained { mut cut, mut ended } = Drained::default();
         while let Some(event) = self.state.poll_event() {
             match &event {
                 GatewayEvent::FlowOpened { flow, at } if !flow.allowed.control => self.flow_opened(flow, *at),
@@ -277,13 +305,24 @@ impl Core {
                         lan.reset(flow.id, flow.tuple.source, flow.tuple.destination, *sequence);
                     }
                 }
+                GatewayEvent::SessionClosed { session, last_forwarded, flows_cut, .. } => ended.push(Ended {
+                    client: session.client.id,
+                    last_forwarded: *last_forwarded,
+                    flows_cut: *flows_cut,
+                }),
+                GatewayEvent::KeyConfirmed { client, key, identity, at } => self.call(Call::Heard {
+                    client: *client,
+                    key: PublicKey::from_bytes(key.to_bytes()),
+                    identity: PublicKey::from_bytes(identity.to_bytes()),
+                    at: *at,
+                }),
                 _ => {}
             }
             if let Some(evidence) = &mut self.evidence {
                 evidence.record(event);
             }
         }
-        cut
+        Drained { cut, ended }
     }
 
     /// Records a new flow and lets its first packets go, at once or when the record is on disk.
@@ -348,6 +387,21 @@ impl Core {
         let state = self.state.poll_timeout().min(self.next_note);
         streams.map_or(state, |streams| streams.min(state))
     }
+}
+
+/// What a run of events came to.
+#[derive(Debug, Default)]
+struct Drained {
+    /// Flows that policy cut.
+    cut: u64,
+    ended: Vec<Ended>,
+}
+
+/// Copies: moving would leave the secrets in memory that nobody wipes.
+fn identities(secrets: &[StaticSecret]) -> Vec<Identity> {
+    let mut identities = Vec::with_capacity(secrets.len());
+    identities.extend(secrets.iter().map(|secret| Identity::new(secret.clone())));
+    identities
 }
 
 impl std::fmt::Debug for Core {

@@ -129,7 +129,7 @@ impl Evidence {
                 let event = SessionRoamed { session: subject(&session), previous_source: from };
                 self.put(at, Event::SessionRoamed(event));
             }
-            GatewayEvent::SessionClosed { session, reason, traffic: moved, opened, at } => {
+            GatewayEvent::SessionClosed { session, reason, traffic: moved, opened, at, .. } => {
                 let closed = SessionClosed {
                     session: subject(&session),
                     reason: Reason::new(reason.as_str()),
@@ -139,7 +139,7 @@ impl Evidence {
                 };
                 self.put(at, Event::SessionClosed(closed));
             }
-            GatewayEvent::FlowOpened { .. } => {}
+            GatewayEvent::FlowOpened { .. } | GatewayEvent::KeyConfirmed { .. } => {}
             // Control services are the gateway's own business, not access to the VMS.
             GatewayEvent::FlowClosed { flow, .. } if flow.allowed.control => {}
             GatewayEvent::FlowClosed { flow, reason, traffic: moved, first_bytes, opened, at, .. } => {

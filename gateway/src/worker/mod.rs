@@ -5,6 +5,7 @@
 //! [`Command`]s, by way of [`Workers`]; workers hand each other what landed in the wrong place ([`handover`]).
 
 mod arrivals;
+mod asks;
 mod core;
 mod evidence;
 mod handover;
@@ -32,6 +33,7 @@ use vmsgate_tunnel::netstack::StackConfig;
 use vmsgate_tunnel::peer::{ClientConfig, SessionStatus};
 use x25519_dalek::StaticSecret;
 
+pub use self::asks::{Call, take_asks};
 pub use self::core::Core;
 pub use self::evidence::Recording;
 use self::handover::{Couriers, Parcel};
@@ -63,6 +65,7 @@ pub struct CoreSetup {
     configuration: Configuration,
     identities: Vec<StaticSecret>,
     health: Health,
+    calls: mpsc::Sender<Call>,
 }
 
 /// What a new configuration changes while the worker runs.
@@ -76,11 +79,21 @@ pub struct Configuration {
 }
 
 /// A request to a worker, from the supervisor.
-#[derive(Debug)]
 pub enum Command {
     /// Evidence begins: until it comes, no datagram is read.
     Start(Recording),
-    Clients(Vec<ClientConfig>),
+    /// Clients that are new or changed. Answers when nothing passes any more that they forbid, with the sessions that
+    /// they ended.
+    Clients {
+        clients: Vec<ClientConfig>,
+        done: oneshot::Sender<Vec<Ended>>,
+    },
+    /// Every identity that is to answer, and the control services that name them.
+    Identities {
+        secrets: Vec<StaticSecret>,
+        control: Arc<ControlState>,
+        done: oneshot::Sender<()>,
+    },
     Directory(Arc<Directory>),
     Configuration(Box<Configuration>),
     /// Clients that were connected before a restart, and where.
@@ -88,6 +101,15 @@ pub enum Command {
     Report(oneshot::Sender<Report>),
     /// Ends every session; answers when all of it has been handed to the audit log and the sockets.
     Stop(oneshot::Sender<()>),
+}
+
+/// A session that is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    pub client: Uuid,
+    /// When the last packet passed to or from the recording network.
+    pub last_forwarded: Option<UnixMillis>,
+    pub flows_cut: u64,
 }
 
 /// What a worker says about itself; added up, what all of them do.

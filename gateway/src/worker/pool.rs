@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -14,7 +15,8 @@ use x25519_dalek::StaticSecret;
 
 use super::evidence::Recording;
 use super::handover::couriers;
-use super::{Command, Configuration, CoreSetup, Report, Worker, WorkerError, WorkerSetup};
+use super::{Call, Command, Configuration, CoreSetup, Ended, Report, Worker, WorkerError, WorkerSetup};
+use crate::control::ControlState;
 use crate::health::Health;
 
 /// What the workers are made of.
@@ -30,6 +32,8 @@ pub struct WorkersSetup {
     pub configuration: Configuration,
     pub identities: Vec<StaticSecret>,
     pub health: Health,
+    /// To the main task.
+    pub calls: mpsc::Sender<Call>,
 }
 
 /// The running workers.
@@ -56,6 +60,7 @@ impl Workers {
                 configuration: setup.configuration.clone(),
                 identities: setup.identities.clone(),
                 health: setup.health.clone(),
+                calls: setup.calls.clone(),
             };
             let sockets = groups.iter_mut().filter_map(Iterator::next).collect();
             let (queue, masquerade) = (queues.next(), setup.masquerade);
@@ -73,25 +78,53 @@ impl Workers {
         Ok(())
     }
 
-    pub async fn set_clients(&mut self, clients: Vec<ClientConfig>) -> Result<(), WorkerError> {
+    /// Tells every client's owner what is new about it. When this answers, nothing passes any more that it forbids.
+    pub async fn set_clients(&mut self, clients: Vec<ClientConfig>) -> Result<Vec<Ended>, WorkerError> {
         let count = self.count();
-        if count == 1 {
-            return self.send_to(0, Command::Clients(clients)).await;
-        }
         let mut shares: Vec<Vec<ClientConfig>> = self.workers.iter().map(|_| Vec::new()).collect();
         for client in clients {
             let owner = owner(client.info.id, count);
-            self.directory.add(&client, owner);
+            if count > 1 {
+                self.directory.add(&client, owner);
+            }
             if let Some(share) = shares.get_mut(usize::from(owner)) {
                 share.push(client);
             }
         }
-        for (worker, share) in self.workers.iter().zip(shares).filter(|(_, share)| !share.is_empty()) {
-            worker.send(Command::Clients(share)).await?;
+        let mut answers = Vec::new();
+        for (worker, clients) in self.workers.iter().zip(shares).filter(|(_, share)| !share.is_empty()) {
+            let (done, answer) = oneshot::channel();
+            worker.send(Command::Clients { clients, done }).await?;
+            answers.push(answer);
         }
-        let directory = Arc::new(self.directory.clone());
+        if count > 1 {
+            let directory = Arc::new(self.directory.clone());
+            for worker in &self.workers {
+                worker.send(Command::Directory(directory.clone())).await?;
+            }
+        }
+        let mut ended = Vec::new();
+        for answer in answers {
+            ended.extend(answer.await.map_err(|_| WorkerError::Gone)?);
+        }
+        Ok(ended)
+    }
+
+    /// Replaces the identities that answer. When this answers, no worker has any other.
+    pub async fn set_identities(
+        &self,
+        secrets: &[StaticSecret],
+        control: &Arc<ControlState>,
+    ) -> Result<(), WorkerError> {
+        let mut answers = Vec::new();
         for worker in &self.workers {
-            worker.send(Command::Directory(directory.clone())).await?;
+            let (done, answer) = oneshot::channel();
+            let (secrets, control) = (secrets.to_vec(), control.clone());
+            worker.send(Command::Identities { secrets, control, done }).await?;
+            answers.push(answer);
+        }
+        for answer in answers {
+            answer.await.map_err(|_| WorkerError::Gone)?;
         }
         Ok(())
     }

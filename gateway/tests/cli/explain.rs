@@ -52,6 +52,18 @@ fn a_service_of_many_ports_is_one_answer_per_verdict() {
 }
 
 #[test]
+fn what_needs_a_post_quantum_session_says_so() {
+    let site = Site::new(&format!("{CONFIG}require-post-quantum = true\n"));
+    let outcome = site.vmsgate(&["explain", "--role", "wide", "--to", "rec01:8000"]);
+    assert_eq!(
+        outcome,
+        "exit 0\n-- out\n\
+         allowed  tcp/8000 on rec01 (192.168.10.21): wide\n  by rule     wide: rec01:wide\n  \
+         in a post-quantum session only    role wide: require-post-quantum\n-- err\n"
+    );
+}
+
+#[test]
 fn what_must_be_tls_says_so_with_the_words_that_require_it() {
     let service = "[service.recording-server]\nrequire-tls = true\n";
     let site = Site::new(&format!("{CONFIG}require-tls = true\n{service}"));

@@ -36,6 +36,8 @@ fn report(ready: bool) -> serde_json::Value {
             "traffic": {"rx_bytes": 1000, "tx_bytes": 2_000_000, "rx_packets": 10, "tx_packets": 2000},
             "drops": {"spoofed-source": 1},
         },
+        "identities": [{"fingerprint": "0123456789abcdef", "state": "active", "sessions": 1}],
+        "expiring": [{"client": "bert-laptop", "expires": "2026-03-05T12:00:00.000Z"}],
         "sessions": [{
             "session": "01890000-0000-7000-8000-000000000000",
             "client": "anna-laptop",
@@ -47,6 +49,8 @@ fn report(ready: bool) -> serde_json::Value {
             "last_handshake": null,
             "last_seen": "2026-03-01T10:31:00.000Z",
             "flows": 2,
+            "identity": "0123456789abcdef",
+            "post_quantum": true,
             "traffic": {"rx_bytes": 1000, "tx_bytes": 2_000_000, "rx_packets": 10, "tx_packets": 2000},
         }],
         "added_later": true,
@@ -75,7 +79,7 @@ fn site_that_answers(status: &str, body: String) -> Site {
 fn a_ready_gateway_is_shown() {
     let outcome = site_that_answers("200 OK", report(true).to_string()).vmsgate(&["status"]);
     let session = "anna-laptop  Anna Berg  smart-client  203.0.113.7:40000  10.99.0.2  2026-03-01 09:31:00 UTC  \
-                   2026-03-01 10:31:00 UTC  2      1.0 kB    2.0 MB\n-- err\n";
+                   2026-03-01 10:31:00 UTC  0123456789abcdef  yes           2      1.0 kB    2.0 MB\n-- err\n";
     assert!(
         outcome.starts_with(
             "exit 0\n-- out\n\
@@ -86,7 +90,9 @@ fn a_ready_gateway_is_shown() {
              12 clients, 1 session, 2 open flows, 10 since start, 4 handshakes\n\
              received 1.0 kB in 10 packets, sent 2.0 MB in 2000 packets\n\
              flows refused: never-exposed 3\n\
-             packets dropped: spoofed-source 1\n\n\
+             packets dropped: spoofed-source 1\n\
+             identity 0123456789abcdef: active, 1 session\n\
+             expires soon: client bert-laptop on 2026-03-05 12:00:00 UTC\n\n\
              CLIENT"
         ),
         "{outcome}"

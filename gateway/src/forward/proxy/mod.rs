@@ -37,8 +37,6 @@ use crate::worker::{Core, SharedCore};
 pub struct ProxySettings {
     pub connect_timeout: Duration,
     pub sources: SourcePool,
-    /// The gateway's own tunnel addresses.
-    pub gateway: Vec<IpAddr>,
     /// The ranges that clients' addresses come from.
     pub tunnel: Vec<IpNet>,
 }
@@ -118,6 +116,11 @@ impl Proxy {
         self.control = control;
     }
 
+    /// Control services for connections from now on.
+    pub fn set_control(&mut self, control: Arc<ControlState>) {
+        self.control = control;
+    }
+
     pub fn stack(&self) -> &Stack {
         &self.stack
     }
@@ -129,7 +132,7 @@ impl Proxy {
 
     /// Whether an address is the gateway's own inside the tunnel.
     pub fn is_own(&self, address: IpAddr) -> bool {
-        self.settings.gateway.contains(&address)
+        self.control.is_own(address)
     }
 
     /// Where a flow that was prepared leaves from, on the recording network.

@@ -99,7 +99,15 @@ fn events() -> Vec<GatewayEvent> {
             at: 4,
         },
         GatewayEvent::FlowDenied(denied),
-        GatewayEvent::SessionClosed { session, reason: SessionEnd::Expired, traffic, opened: 1, at: 6 },
+        GatewayEvent::SessionClosed {
+            session,
+            reason: SessionEnd::Expired,
+            traffic,
+            last_forwarded: None,
+            flows_cut: 0,
+            opened: 1,
+            at: 6,
+        },
     ]
 }
 
@@ -109,6 +117,7 @@ fn wanted(event: &GatewayEvent) -> (String, Option<String>) {
         GatewayEvent::SessionOpened { .. } => ("session.opened", None),
         GatewayEvent::SessionRoamed { .. } => ("session.roamed", None),
         GatewayEvent::SessionClosed { reason, .. } => ("session.closed", Some(reason.as_str())),
+        GatewayEvent::KeyConfirmed { .. } => unreachable!("it leaves no record"),
         GatewayEvent::FlowOpened { .. } => ("flow.opened", None),
         GatewayEvent::FlowClosed { reason, .. } => ("flow.closed", Some(reason.as_str())),
         GatewayEvent::FlowDenied(denial) => ("flow.denied", Some(denial.reason.as_str())),
@@ -129,6 +138,8 @@ fn session() -> SessionInfo {
         id: uuid::Uuid::from_u128(2),
         client: client.into(),
         key: PublicKey::from([7; 32]),
+        identity: PublicKey::from([8; 32]),
+        post_quantum: false,
         endpoint: "198.51.100.7:4000".parse().unwrap(),
     }
 }
