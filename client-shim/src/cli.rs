@@ -34,7 +34,31 @@ pub enum Command {
   vmsgate-shim up alice.conf --forward 127.0.0.2:7563=rec01:7563 --forward '[::1]:80=mgmt:80'"))]
     Up(UpArgs),
 
-    /// Show the running shim: connection, servers, ports
+    /// Turn an invitation from your administrator into a profile
+    ///
+    /// Makes a key pair here, has the gateway register it, and writes a WireGuard .conf file. The private key never
+    /// leaves this machine. An invitation is good for one device and until it expires; when this breaks off anywhere,
+    /// run it again with the same invitation.
+    ///
+    /// Without TOKEN the invitation is asked for. As an argument it can be seen by others on this machine (`ps`) and
+    /// stays in the shell's history; once this has worked it is worth nothing.
+    #[command(after_long_help = after_help!("\
+  vmsgate-shim enroll
+  vmsgate-shim enroll vgi1-AbCd… --out alice.conf
+  vmsgate-shim enroll - --out alice.conf < invitation.txt"))]
+    Enroll(EnrollArgs),
+
+    /// Replace the key of a profile now
+    ///
+    /// Makes a new key pair, has the gateway register it, and writes it into the profile. Open connections notice
+    /// nothing. Asks the running shim to do it, or opens the tunnel for that if none runs. A running shim also does it
+    /// by itself, before the key is older than the gateway allows.
+    #[command(after_long_help = after_help!("\
+  vmsgate-shim rotate
+  vmsgate-shim rotate alice.conf --json"))]
+    Rotate(InstanceArgs),
+
+    /// Show the running shim: connection, keys, servers, ports
     ///
     /// Exit status 0 if it is connected, 1 if it is not or does not run.
     #[command(after_long_help = after_help!("\
@@ -72,6 +96,22 @@ pub struct UpArgs {
 pub enum Mode {
     /// Each server has a loopback address of its own, with its own ports
     Loopback,
+}
+
+#[derive(Args)]
+pub struct EnrollArgs {
+    /// The invitation: one line that begins with `vgi1-`; `-` reads it from standard input
+    pub token: Option<String>,
+
+    /// Where to write the profile [default: NAME.conf in the present folder]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for EnrollArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnrollArgs").field("out", &self.out).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,12 +1,13 @@
 //! The running shims of one user: each has a socket in a folder that only this user can enter.
 //!
-//! Whoever connects to the socket gets the [`Report`] as JSON and nothing else: there is no request to parse. The
-//! socket carries the profile's name, so that one profile cannot be up twice (two shims with one key would take the
+//! Whoever connects to the socket says one word, or nothing, and ends its side. It gets the [`Report`] as JSON, or with
+//! [`ROTATE`] what became of the rotation. The socket carries the profile's name, so that one profile cannot be up twice (two shims with one key would take the
 //! tunnel away from each other every few seconds).
 
 use std::env;
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,16 +15,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
+use tokio::task::spawn_local;
 use vmsgate_shim::Report;
-use vmsgate_shim::report::SCHEMA_VERSION;
+use vmsgate_shim::keys::{RotateError, Rotated};
+use vmsgate_shim::report::{ErrorReport, SCHEMA_VERSION};
 
 /// How long a running shim may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
 /// A thousand servers with all their listeners fit.
 const MAX_REPORT_BYTES: u64 = 16 << 20;
 const ENDING: &str = "sock";
+/// The one request there is.
+const ROTATE: &[u8] = b"rotate";
+/// How long a rotation may take: asking, and four handshakes under the new key.
+const ROTATION_LIMIT: Duration = Duration::from_secs(60);
 
 /// What crosses the socket.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +38,20 @@ struct Document {
     schema_version: u32,
     #[serde(flatten)]
     report: Report,
+}
+
+/// What became of a rotation, as it crosses the socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Rotation {
+    schema_version: u32,
+    pub outcome: Result<Rotated, ErrorReport>,
+}
+
+impl Rotation {
+    pub fn new(outcome: Result<Rotated, RotateError>) -> Self {
+        let outcome = outcome.map_err(|error| ErrorReport { message: error.to_string(), hint: error.hint() });
+        Self { schema_version: SCHEMA_VERSION, outcome }
+    }
 }
 
 /// Why a shim cannot have its socket, or cannot be asked.
@@ -89,16 +110,21 @@ impl Instance {
     }
 
     /// Answers for as long as it is polled.
-    pub async fn serve(&self, report: impl Fn() -> Report) {
+    pub async fn serve(
+        &self,
+        report: impl Fn() -> Report + Clone + 'static,
+        rotate: impl AsyncFn() -> Result<Rotated, RotateError> + Clone + 'static,
+    ) {
         loop {
             match self.listener.accept().await {
-                Ok((mut stream, _)) => {
-                    let document = Document { schema_version: SCHEMA_VERSION, report: report() };
-                    let Ok(text) = serde_json::to_vec(&document) else { continue };
-                    // Only this user can be on the other side; one that does not read costs a task for a while.
-                    tokio::spawn(tokio::time::timeout(LIMIT, async move {
-                        let _ = stream.write_all(&text).await;
-                    }));
+                // Only this user can be on the other side; one that does nothing costs a task for a while.
+                Ok((stream, _)) => {
+                    let (report, rotate) = (report.clone(), rotate.clone());
+                    spawn_local(async move {
+                        if let Err(error) = answer(stream, report, rotate).await {
+                            tracing::debug!(%error, "nobody waits for an answer");
+                        }
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the status socket cannot accept a connection");
@@ -107,6 +133,23 @@ impl Instance {
             }
         }
     }
+}
+
+async fn answer(
+    stream: tokio::net::UnixStream,
+    report: impl Fn() -> Report,
+    rotate: impl AsyncFn() -> Result<Rotated, RotateError>,
+) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut request = Vec::new();
+    let mut reader = reader.take(ROTATE.len() as u64 + 1);
+    tokio::time::timeout(LIMIT, reader.read_to_end(&mut request)).await??;
+    let text = if request == ROTATE {
+        serde_json::to_vec(&Rotation::new(rotate().await))?
+    } else {
+        serde_json::to_vec(&Document { schema_version: SCHEMA_VERSION, report: report() })?
+    };
+    tokio::time::timeout(LIMIT, writer.write_all(&text)).await?
 }
 
 impl Drop for Instance {
@@ -122,26 +165,7 @@ impl Drop for Instance {
 /// # Errors
 /// When it does not run, or there are several to choose from.
 pub fn ask(profile: Option<&Path>) -> Result<Report, InstanceError> {
-    let path = match profile {
-        Some(profile) => {
-            let name = name_of(profile);
-            let path = folder().join(format!("{name}.{ENDING}"));
-            let running = UnixStream::connect(&path).is_ok();
-            running.then_some(path).ok_or(InstanceError::NotRunning(name))?
-        }
-        None => {
-            let mut running = running();
-            match (running.pop(), running.is_empty()) {
-                (None, _) => return Err(InstanceError::NoneRuns),
-                (Some(only), true) => only,
-                (Some(last), false) => {
-                    running.push(last);
-                    return Err(InstanceError::Several(running.iter().map(|path| name_of(path)).collect()));
-                }
-            }
-        }
-    };
-    let answer = read(&path).map_err(InstanceError::NoAnswer)?;
+    let answer = exchange(&find(profile)?, &[], LIMIT).map_err(InstanceError::NoAnswer)?;
     let document: Document = serde_json::from_slice(&answer).map_err(|_| InstanceError::OtherVersion)?;
     if document.schema_version == SCHEMA_VERSION {
         Ok(document.report)
@@ -150,14 +174,49 @@ pub fn ask(profile: Option<&Path>) -> Result<Report, InstanceError> {
     }
 }
 
+/// Has the running shim of a profile, or the only one that runs, replace its key now.
+///
+/// # Errors
+/// As [`ask`]. That the key was not replaced is no error here.
+pub fn rotate(profile: Option<&Path>) -> Result<Rotation, InstanceError> {
+    let answer = exchange(&find(profile)?, ROTATE, ROTATION_LIMIT).map_err(InstanceError::NoAnswer)?;
+    let rotation: Rotation = serde_json::from_slice(&answer).map_err(|_| InstanceError::OtherVersion)?;
+    if rotation.schema_version == SCHEMA_VERSION { Ok(rotation) } else { Err(InstanceError::OtherVersion) }
+}
+
+/// The socket of the running shim of a profile, or of the only one that runs.
+fn find(profile: Option<&Path>) -> Result<PathBuf, InstanceError> {
+    match profile {
+        Some(profile) => {
+            let name = name_of(profile);
+            let path = folder().join(format!("{name}.{ENDING}"));
+            let running = UnixStream::connect(&path).is_ok();
+            running.then_some(path).ok_or(InstanceError::NotRunning(name))
+        }
+        None => {
+            let mut running = running();
+            match (running.pop(), running.is_empty()) {
+                (None, _) => Err(InstanceError::NoneRuns),
+                (Some(only), true) => Ok(only),
+                (Some(last), false) => {
+                    running.push(last);
+                    Err(InstanceError::Several(running.iter().map(|path| name_of(path)).collect()))
+                }
+            }
+        }
+    }
+}
+
 /// What a profile's file is called without its folder and ending.
 fn name_of(profile: &Path) -> String {
     profile.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(LIMIT))?;
+fn exchange(path: &Path, request: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.write_all(request)?;
+    stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.take(MAX_REPORT_BYTES).read_to_end(&mut answer)?;
     Ok(answer)

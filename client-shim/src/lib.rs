@@ -2,13 +2,16 @@
 //!
 //! There is no network interface and no route. Programs on this machine connect to loopback addresses; the shim ends
 //! those connections, speaks TCP anew in userspace and sends it through the tunnel ([`tunnel`]). Which servers there
-//! are the gateway says itself, in band ([`site`]); [`loopback`] turns that into listeners. [`Shim`] puts it together.
+//! are the gateway says itself, in band ([`site`]); [`loopback`] turns that into listeners. [`keys`] come by invitation and
+//! change while it runs. [`Shim`] puts it together.
 //!
 //! Everything runs on one thread: tasks share their state without locks, and one of them owns the socket.
 
 pub mod carrier;
-mod fetch;
+mod control;
+mod files;
 pub mod forward;
+pub mod keys;
 pub mod loopback;
 pub mod profile;
 pub mod report;
@@ -16,6 +19,7 @@ mod shim;
 pub mod site;
 pub mod tunnel;
 
+pub use control::ControlError;
 pub use forward::Forward;
 pub use profile::Profile;
 pub use report::Report;

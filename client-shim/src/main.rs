@@ -23,6 +23,14 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
     let printer = Printer::new(&cli.output);
     match cli.command {
         Command::Up(args) => commands::up::execute(&args, &cli.output, &printer),
+        Command::Enroll(args) => {
+            logging::init(&cli.output, Verbosity::Warnings);
+            commands::enroll::execute(&args, &printer)
+        }
+        Command::Rotate(args) => {
+            logging::init(&cli.output, Verbosity::Warnings);
+            commands::rotate::execute(&args, &printer)
+        }
         Command::Status(args) => {
             logging::init(&cli.output, Verbosity::Warnings);
             commands::status::execute(&args, &printer)

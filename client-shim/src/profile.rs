@@ -4,26 +4,32 @@
 //! needs (`Table`, `PostUp`, …) is accepted and ignored; an unknown key is refused with the nearest known one, because
 //! a misspelt `PresharedKey` would otherwise end in a tunnel that never comes up.
 
+mod edit;
 mod error;
 mod parse;
+mod write;
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vmsgate_config::address::Endpoint;
+use vmsgate_tunnel::client::ClientKeys;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-pub use error::{Problem, ProfileError};
+use crate::files;
 
-/// No profile comes near it; a wrong file (a disk image, a log) is not read to its end.
-const MAX_BYTES: u64 = 64 * 1024;
+pub(crate) use edit::{NewKeys, with_keys};
+pub use error::{Problem, ProfileError};
+pub use write::WriteError;
+pub(crate) use write::{gateway_key, to_conf};
 
 /// Everything of a profile that the shim uses.
 pub struct Profile {
+    /// Where it was read from: the file itself, not a link to it.
+    pub file: Option<PathBuf>,
     /// The file's name without its folder and ending: what people call the profile.
     pub name: String,
     pub secret: StaticSecret,
@@ -50,26 +56,22 @@ impl Profile {
         let failed = |problem| ProfileError { file: file.clone(), line: None, problem };
         let unreadable = |error: std::io::Error| failed(Problem::Unreadable(error.kind(), error.to_string()));
         let mut opened = File::open(path).map_err(unreadable)?;
-        let length = opened.metadata().map_err(unreadable)?.len();
-        if length > MAX_BYTES {
-            return Err(failed(Problem::TooLarge));
-        }
-        // Room for all of it beforehand: a vector that grows would leave copies of the key behind.
-        let mut bytes = Zeroizing::new(vec![0; MAX_BYTES as usize + 1]);
-        let mut read = 0;
-        while let Some(room) = bytes.get_mut(read..).filter(|room| !room.is_empty()) {
-            match opened.read(room).map_err(unreadable)? {
-                0 => break,
-                count => read += count,
-            }
-        }
-        let bytes = bytes.get(..read).unwrap_or_default();
-        if read as u64 > MAX_BYTES {
-            return Err(failed(Problem::TooLarge));
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| failed(Problem::NotText))?;
+        let bytes = files::read_bounded(&mut opened).map_err(unreadable)?;
+        let bytes = bytes.ok_or_else(|| failed(Problem::TooLarge))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| failed(Problem::NotText))?;
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        Self::parse(text, &file, name)
+        let real = path.canonicalize().ok();
+        Ok(Self { file: real, ..Self::parse(text, &file, name)? })
+    }
+
+    /// What the tunnel is made of.
+    pub(crate) fn keys(&self) -> ClientKeys {
+        ClientKeys {
+            secret: self.secret.clone(),
+            gateway: self.gateway,
+            preshared: self.preshared.clone(),
+            agreed: None,
+        }
     }
 
     /// Reads the text of a profile; `file` is what errors call it.

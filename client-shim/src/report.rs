@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::carrier::Failure;
+use crate::keys::{KeyState, fingerprint};
 use crate::loopback::{Listeners, Origin, Trouble};
 use crate::shim::{Inner, State};
 use crate::site::{Server, Site};
-use crate::tunnel::LinkState;
+use crate::tunnel::{InUse, LinkState};
 
 /// The version of the report; fields are only ever added within one.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -39,6 +40,7 @@ pub struct Report {
     pub open_connections: usize,
     /// The newest connection that did not come about.
     pub last_failure: Option<Failure>,
+    pub keys: KeysReport,
     /// What the gateway told; none until it has answered once.
     pub site: Option<SiteReport>,
     pub servers: Vec<ServerReport>,
@@ -56,6 +58,29 @@ pub struct SiteReport {
     pub expires: Option<Timestamp>,
     /// How far the gateway's clock is ahead of this machine's.
     pub clock_offset_ms: i64,
+    /// What the gateway wants the person to know.
+    pub warnings: Vec<String>,
+}
+
+/// The keys of the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysReport {
+    /// Of the client's public key in use; none before the gateway's name was resolved.
+    pub fingerprint: Option<String>,
+    /// When it was registered.
+    pub created: Option<Timestamp>,
+    /// When it will be too old; it is replaced before, by itself.
+    pub ends: Option<Timestamp>,
+    /// Of the gateway's public key in use.
+    pub gateway_fingerprint: Option<String>,
+    /// Whether the pre-shared key was agreed with ML-KEM-768.
+    pub post_quantum: bool,
+    /// When it was.
+    pub agreed: Option<Timestamp>,
+    /// Whether the role reaches its servers under an agreed key only.
+    pub post_quantum_required: bool,
+    /// Why a change of keys did not come about.
+    pub error: Option<ErrorReport>,
 }
 
 /// One server of the site and how it is reached here.
@@ -122,6 +147,7 @@ impl Report {
             bytes_sent: link.bytes_sent,
             open_connections: tally.as_ref().map_or(0, |tally| tally.open()),
             last_failure: tally.and_then(|tally| tally.last_failure()),
+            keys: KeysReport::new(&inner.keys.borrow(), link.in_use, site.as_ref()),
             site: site.as_ref().map(SiteReport::new),
             servers: servers.map(|s| ServerReport::new(s, addresses.of(&s.name), listeners)).collect(),
             forwards: forwards(listeners),
@@ -138,6 +164,26 @@ impl SiteReport {
             role: site.role.clone(),
             expires: site.expires,
             clock_offset_ms: site.clock_offset.as_millis().try_into().unwrap_or(i64::MAX),
+            warnings: site.warnings.clone(),
+        }
+    }
+}
+
+impl KeysReport {
+    fn new(keys: &KeyState, in_use: Option<InUse>, site: Option<&Site>) -> Self {
+        let rules = site.map(|site| site.key_rules.clone()).unwrap_or_default();
+        let created = rules.created.max(keys.rotated);
+        let ends = created.zip(rules.max_age).and_then(|(created, age)| created.checked_add(age).ok());
+        let post_quantum = in_use.is_some_and(|in_use| in_use.post_quantum);
+        Self {
+            fingerprint: in_use.map(|in_use| fingerprint(&in_use.client)),
+            created,
+            ends,
+            gateway_fingerprint: in_use.map(|in_use| fingerprint(&in_use.gateway)),
+            post_quantum,
+            agreed: keys.agreed.filter(|_| post_quantum),
+            post_quantum_required: rules.required,
+            error: keys.trouble.clone().map(|(message, hint)| ErrorReport { message, hint }),
         }
     }
 }

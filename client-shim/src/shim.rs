@@ -3,26 +3,22 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_local};
-use vmsgate_pump::Stack;
-use vmsgate_tunnel::netstack::{MemoryLimits, NetStack, StackConfig};
 
 use crate::carrier::Carrier;
-use crate::fetch::{FetchError, fetch};
+use crate::control::{Control, ControlError};
 use crate::forward::Forward;
+use crate::keys::{Keeper, KeyState, Rotate, RotateError, Rotated};
 use crate::loopback::{Addresses, Listeners, plan};
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::site::Site;
-use crate::tunnel::{self, Connections, Link, LinkState};
+use crate::tunnel::{Link, LinkState, Tunnel};
 
-/// Buffers of all connections together, at most: enough for 300 of them, a wall of a hundred cameras and what else a
-/// client opens. The system lends a page only when it is used.
-const MEMORY_BYTES: usize = 2 << 30;
 /// How long the gateway's answer is good; changed servers appear within this time.
 const REFRESH: Duration = Duration::from_secs(180);
 /// Between attempts to get it, doubled each time up to the limit.
@@ -40,6 +36,8 @@ pub enum Event {
     SiteChanged,
     /// The gateway answers, but not what can be reached.
     SiteUnknown { reason: String },
+    /// A change of keys did not come about; those before go on.
+    KeysNotChanged { message: String, hint: String },
 }
 
 /// A running shim. Dropping it ends it without farewell; [`Shim::stop`] is the orderly way.
@@ -48,21 +46,25 @@ pub struct Shim {
     inner: Rc<Inner>,
     stop_connections: watch::Sender<bool>,
     alive: mpsc::Receiver<()>,
-    stop_driver: watch::Sender<bool>,
+    rotations: mpsc::Sender<Rotate>,
     tasks: Vec<JoinHandle<()>>,
-    driver: JoinHandle<()>,
+    tunnel: Tunnel,
 }
 
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) profile: String,
     pub(crate) own: Vec<IpAddr>,
-    pub(crate) gateway_addresses: Vec<IpAddr>,
     pub(crate) forwards: Vec<Forward>,
     pub(crate) started: Timestamp,
-    pub(crate) connections: Connections,
     pub(crate) link: watch::Receiver<Link>,
     pub(crate) state: RefCell<State>,
+    pub(crate) keys: Rc<RefCell<KeyState>>,
+    control: Control,
+    /// What the gateway told last, for the keeper of the keys.
+    site: watch::Sender<Option<Site>>,
+    /// Something has changed that the gateway tells of.
+    refresh: Rc<Notify>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -80,35 +82,63 @@ impl Shim {
     /// Starts on the present thread, which must run a [`tokio::task::LocalSet`]. Returns at once; what follows is
     /// told through `events`.
     pub fn start(profile: Profile, forwards: Vec<Forward>, events: mpsc::UnboundedSender<Event>) -> Self {
-        let memory = MemoryLimits { per_owner_bytes: MEMORY_BYTES, total_bytes: MEMORY_BYTES };
-        let config = StackConfig { mtu: profile.mtu, memory };
-        let stack = Stack::new(NetStack::new(config, fastrand::u64(..), Instant::now()));
-        let connections = Connections::new(stack, &profile.addresses, fastrand::u64(..));
+        Self::begin(profile, forwards, events, true)
+    }
+
+    /// The same without listeners: for changes of keys alone.
+    pub fn start_without_listeners(profile: Profile, events: mpsc::UnboundedSender<Event>) -> Self {
+        Self::begin(profile, Vec::new(), events, false)
+    }
+
+    fn begin(
+        profile: Profile,
+        forwards: Vec<Forward>,
+        events: mpsc::UnboundedSender<Event>,
+        listens: bool,
+    ) -> Self {
+        let tunnel = Tunnel::open(&profile, profile.keys());
         let (stop_connections, connections_stopping) = watch::channel(false);
-        let (stop_driver, driver_stopping) = watch::channel(false);
-        let (link_publisher, link) = watch::channel(Link::new(Timestamp::now()));
         let (keep_alive, alive) = mpsc::channel(1);
-        let carrier = Carrier::new(connections.clone(), connections_stopping, keep_alive);
+        let carrier = Carrier::new(tunnel.connections.clone(), connections_stopping, keep_alive);
+        let (site, told) = watch::channel(None);
+        let (rotations, asked) = mpsc::channel(1);
+        let refresh = Rc::new(Notify::new());
+        let keeper = Keeper::new(&profile, &tunnel, told, refresh.clone(), asked, events.clone());
         let inner = Rc::new(Inner {
-            profile: profile.name.clone(),
-            own: profile.addresses.clone(),
-            gateway_addresses: profile.gateway_addresses.clone(),
+            profile: profile.name,
+            own: profile.addresses,
             forwards,
             started: Timestamp::now(),
-            connections: connections.clone(),
-            link,
+            link: tunnel.link.clone(),
             state: RefCell::new(State {
                 site: None,
                 addresses: Addresses::default(),
                 listeners: Listeners::default(),
-                carrier: Some(carrier),
+                carrier: listens.then_some(carrier),
             }),
+            keys: keeper.state(),
+            control: Control::new(tunnel.connections.clone(), profile.gateway_addresses),
+            site,
+            refresh,
             events,
         });
         inner.listen();
-        let driver = spawn_local(tunnel::run(profile, connections, link_publisher, driver_stopping));
-        let tasks = vec![spawn_local(inner.clone().tell_changes()), spawn_local(inner.clone().keep_site())];
-        Self { inner, stop_connections, alive, stop_driver, tasks, driver }
+        let tasks = vec![
+            spawn_local(inner.clone().tell_changes()),
+            spawn_local(inner.clone().keep_site()),
+            spawn_local(keeper.run()),
+        ];
+        Self { inner, stop_connections, alive, rotations, tasks, tunnel }
+    }
+
+    /// A function that replaces the key pair now, for tasks beside this one.
+    pub fn rotator(&self) -> impl AsyncFn() -> Result<Rotated, RotateError> + Clone + 'static {
+        let rotations = self.rotations.clone();
+        async move || {
+            let (answer, outcome) = oneshot::channel();
+            rotations.send(answer).await.map_err(|_| RotateError::Ending)?;
+            outcome.await.map_err(|_| RotateError::Ending)?
+        }
     }
 
     pub fn report(&self) -> Report {
@@ -135,14 +165,13 @@ impl Shim {
         // All connections hold the other end, which sends nothing. Their resets are to be on their way before the
         // driver ends.
         let _ = self.alive.recv().await;
-        let _ = self.stop_driver.send(true);
-        let _ = (&mut self.driver).await;
+        self.tunnel.close().await;
     }
 }
 
 impl Drop for Shim {
     fn drop(&mut self) {
-        self.tasks.iter().chain([&self.driver]).for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -175,7 +204,7 @@ impl Inner {
         let mut link = self.link.clone();
         let mut pause = FETCH_PAUSE;
         while link.wait_for(Link::is_connected).await.is_ok() {
-            let wait = match fetch(&self.connections, &self.gateway_addresses).await {
+            let wait = match self.control.site().await {
                 Ok(site) => {
                     self.take_over(site);
                     pause = FETCH_PAUSE;
@@ -189,7 +218,11 @@ impl Inner {
                 }
             };
             // A link that was lost and came back may be to a gateway with another configuration.
-            let _ = tokio::time::timeout(wait, link.wait_for(|link| !link.is_connected())).await;
+            let lost = tokio::time::timeout(wait, link.wait_for(|link| !link.is_connected()));
+            tokio::select! {
+                _ = lost => {}
+                () = self.refresh.notified() => {}
+            }
         }
     }
 
@@ -197,9 +230,10 @@ impl Inner {
         let changed = {
             let mut state = self.state.borrow_mut();
             let known = state.site.as_ref().is_some_and(|known| known.is_same_as(&site));
-            state.site = Some(site);
+            state.site = Some(site.clone());
             !known
         };
+        self.site.send_replace(Some(site));
         // Also when nothing changed: a port that was taken may be free by now.
         self.listen();
         if changed {
@@ -207,7 +241,7 @@ impl Inner {
         }
     }
 
-    fn report_unknown(&self, error: &FetchError) {
+    fn report_unknown(&self, error: &ControlError) {
         tracing::debug!(error = ?error, "no profile document");
         // With the causes: `the answer broke off` alone helps nobody.
         let mut reason = error.to_string();

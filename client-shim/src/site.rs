@@ -5,11 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
+use vmsgate_cli::human::printable;
 use vmsgate_config::Protocol;
 use vmsgate_config::profile::{self, ProfileServer, SCHEMA_VERSION};
+use x25519_dalek::PublicKey;
 
 /// More than any site has; a bound on work, not a promise.
 const MAX_SERVERS: usize = 1024;
@@ -17,6 +22,10 @@ const MAX_NAMES: usize = 64;
 /// Listeners for one server. A wider range would use up the process's file descriptors.
 const MAX_PORTS: usize = 128;
 const MAX_TEXT: usize = 253;
+const MAX_WARNINGS: usize = 16;
+const MAX_WARNING_CHARS: usize = 500;
+/// A hundred years, which can be computed with.
+const MAX_SECONDS: u64 = 100 * 366 * 86_400;
 
 /// The site as this client may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +38,24 @@ pub struct Site {
     /// How far the gateway's clock is ahead of this machine's.
     pub clock_offset: SignedDuration,
     pub servers: Vec<Server>,
+    pub key_rules: KeyRules,
+    /// What the gateway wants the person to know.
+    pub warnings: Vec<String>,
+}
+
+/// What the gateway told about keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyRules {
+    /// When the client's key was registered, by the gateway's clock.
+    pub created: Option<Timestamp>,
+    /// How old it may become.
+    pub max_age: Option<Duration>,
+    /// How long an agreed pre-shared key is used; none where the gateway agrees on none.
+    pub interval: Option<Duration>,
+    /// Whether the role reaches its servers under an agreed pre-shared key only.
+    pub required: bool,
+    /// The identity to use, if the gateway names any.
+    pub identity: Option<PublicKey>,
 }
 
 /// A server, reduced to what the role may reach on it.
@@ -72,6 +99,8 @@ impl Site {
         }
         let time = |text: &str, what| text.parse::<Timestamp>().map_err(|_| SiteError::Bad(what));
         let server_time = time(&document.gateway.server_time, "server time")?;
+        let key_rules = key_rules(&document)?;
+        let warnings = document.warnings.into_iter().take(MAX_WARNINGS);
         Ok(Self {
             gateway: label(document.gateway.name, "gateway name")?,
             client: label(document.client, "client name")?,
@@ -80,6 +109,10 @@ impl Site {
             expires: document.expires.as_deref().map(|text| time(text, "expiry")).transpose()?,
             clock_offset: server_time.duration_since(now),
             servers: document.servers.into_iter().map(server).collect::<Result<_, _>>()?,
+            key_rules,
+            warnings: warnings
+                .map(|text| printable(&text).chars().take(MAX_WARNING_CHARS).collect())
+                .collect(),
         })
     }
 
@@ -141,6 +174,26 @@ fn server(document: ProfileServer) -> Result<Server, SiteError> {
     Ok(server)
 }
 
+fn key_rules(document: &profile::Profile) -> Result<KeyRules, SiteError> {
+    let keys = document.keys.as_ref();
+    let created = keys.map(|keys| keys.created.parse::<Timestamp>()).transpose();
+    let seconds = |seconds: u64| Duration::from_secs(seconds.min(MAX_SECONDS));
+    let post_quantum = document.post_quantum.as_ref();
+    // Zero would keep both sides busy with nothing else.
+    let interval = post_quantum.map(|rules| seconds(rules.interval_seconds.max(1)));
+    let identity = document.gateway.identities.first().map(|text| {
+        let bytes: Option<[u8; 32]> = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(PublicKey::from).ok_or(SiteError::Bad("identity"))
+    });
+    Ok(KeyRules {
+        created: created.map_err(|_| SiteError::Bad("time of the key"))?,
+        max_age: keys.and_then(|keys| keys.max_age_seconds).map(seconds),
+        interval,
+        required: post_quantum.is_some_and(|rules| rules.required),
+        identity: identity.transpose()?,
+    })
+}
+
 /// A name for people: anything that fits on a line and cannot move the cursor.
 fn label(text: String, what: &'static str) -> Result<String, SiteError> {
     let sound = text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
@@ -170,8 +223,12 @@ pub(crate) mod tests {
             "addresses": ["10.99.0.2/32"],
             "gateway": {
                 "name": "gw-1", "server_time": "2026-11-24T10:00:05.000Z", "endpoints": ["vpn.example.org:51820"],
-                "identities": [], "addresses": ["10.99.0.1"], "mtu": 1420, "dns_suffix": null,
+                "identities": ["CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk="], "addresses": ["10.99.0.1"], "mtu": 1420,
+                "dns_suffix": null,
             },
+            "keys": {"created": "2026-11-01T00:00:00Z", "max_age_seconds": 7_776_000},
+            "post_quantum": {"interval_seconds": 3600, "required": true, "in_force": false},
+            "warnings": ["your access ends in 10 days"],
             "servers": [
                 {
                     "name": "mgmt", "hostnames": ["mgmt", "mgmt.vms.local"], "addresses": ["192.168.10.10"],
@@ -207,6 +264,31 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_it_says_about_keys_is_taken_over_and_may_be_missing() {
+        let told = site(document()).unwrap();
+        let rules = KeyRules {
+            created: Some("2026-11-01T00:00:00Z".parse().unwrap()),
+            max_age: Some(Duration::from_secs(90 * 86_400)),
+            interval: Some(Duration::from_secs(3600)),
+            required: true,
+            identity: Some(PublicKey::from([9; 32])),
+        };
+        assert_eq!((told.key_rules, told.warnings), (rules, vec!["your access ends in 10 days".to_owned()]));
+
+        let mut evil = document();
+        evil["warnings"] = json!(["\u{1b}[2J"]);
+        assert_eq!(site(evil).unwrap().warnings, ["\\u{1b}[2J"]);
+
+        let mut silent = document();
+        for name in ["keys", "post_quantum", "warnings"] {
+            silent.as_object_mut().unwrap().remove(name);
+        }
+        silent["gateway"]["identities"] = json!([]);
+        let silent = site(silent).unwrap();
+        assert_eq!((silent.key_rules, silent.warnings), (KeyRules::default(), Vec::new()));
+    }
+
+    #[test]
     fn a_newer_document_asks_for_an_update() {
         let mut newer = document();
         newer["schema_version"] = json!(2);
@@ -223,6 +305,8 @@ pub(crate) mod tests {
             ("/client", "anna\u{1b}[2J", "client name"),
             ("/gateway/server_time", "yesterday", "server time"),
             ("/expires", "never", "expiry"),
+            ("/keys/created", "yesterday", "time of the key"),
+            ("/gateway/identities/0", "AAAA", "identity"),
         ] {
             let mut bad = document();
             *bad.pointer_mut(pointer).unwrap() = json!(text);

@@ -3,7 +3,7 @@
 //! ```text
 //! program ── loopback listener ── carrier ── pump ──┐
 //!                                                    NetStack ── ClientState ── UDP ── gateway
-//! GET /v1/profile ── hyper ─────────────────────────┘
+//! control service ──── hyper ─────────────────────────┘
 //! ```
 //!
 //! One task, the `driver`, owns the UDP socket and the WireGuard state and moves batches between them and the
@@ -14,11 +14,13 @@ mod driver;
 mod echo;
 mod endpoint;
 mod link;
+mod mover;
 mod outbox;
 mod reminders;
 mod start;
 mod supervisor;
 
 pub use connections::{Connections, DialError};
-pub use link::{Link, LinkState};
-pub(crate) use start::run;
+pub use link::{InUse, Link, LinkState};
+pub(crate) use mover::Mover;
+pub(crate) use start::Tunnel;

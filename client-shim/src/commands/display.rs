@@ -11,12 +11,10 @@ use vmsgate_shim::report::SCHEMA_VERSION;
 use vmsgate_shim::tunnel::LinkState;
 use vmsgate_shim::{Event, Report};
 
-use crate::commands::tables;
+use crate::commands::{keys, tables};
 
 /// How often the live line is renewed.
 pub const REFRESH: Duration = Duration::from_secs(1);
-/// Access that ends sooner is worth a word in the live line.
-const EXPIRY_NOTICE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 pub struct Display<'p> {
     printer: &'p Printer,
@@ -61,6 +59,9 @@ impl<'p> Display<'p> {
                 self.say_once(format!("no answer from the gateway, trying on: {reason}"))
             }
             Event::SiteUnknown { reason } => self.say_once(reason.clone()),
+            Event::KeysNotChanged { message, hint } => {
+                self.say(|| tracing::warn!(%hint, "{message}"), format!("{message}; hint: {hint}"))
+            }
             Event::SiteChanged => {
                 self.told = None;
                 self.suspended(|printer| ready(report, printer))?;
@@ -160,13 +161,9 @@ fn describe(report: &Report, rates: Option<(f64, f64)>, now: Timestamp) -> Strin
         parts.push(if time == 0 { "under 1 ms".to_owned() } else { format!("{time} ms") });
     }
     parts.extend(report.trouble.clone());
-    let expires = report.site.as_ref().and_then(|site| site.expires);
-    if let Some(left) = expires.map(|end| end.duration_since(now)) {
-        if left.is_negative() {
-            parts.push("access has expired".to_owned());
-        } else if left.unsigned_abs() < EXPIRY_NOTICE {
-            parts.push(format!("access ends in {}", human::duration(left.unsigned_abs())));
-        }
+    if report.is_connected() && report.keys.post_quantum {
+        parts.push("post-quantum".to_owned());
     }
+    parts.extend(keys::warnings(report, now));
     parts.join(" · ")
 }

@@ -48,7 +48,7 @@ mod tests {
             "profile": "alice", "state": "connected", "since": "2026-11-24T10:00:00Z",
             "started": "2026-11-24T10:00:00Z", "trouble": null, "endpoint": null, "tunnel_addresses": [],
             "handshake_age_ms": null, "round_trip_ms": null, "bytes_received": 0, "bytes_sent": 0,
-            "open_connections": 0, "last_failure": null, "site": null, "forwards": [],
+            "open_connections": 0, "last_failure": null, "keys": {"post_quantum": false, "post_quantum_required": false}, "site": null, "forwards": [],
             "servers": [
                 server("mgmt", &["mgmt", "mgmt.vms.local"], "127.64.1.2"),
                 server("rec01", &["recorder-1"], "127.127.255.254"),

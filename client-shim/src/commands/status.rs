@@ -1,12 +1,13 @@
 //! `vmsgate-shim status`
 
-use vmsgate_cli::{CliError, Exit, Printer, human};
+use jiff::Timestamp;
+use vmsgate_cli::{CliError, Exit, Printer, Style, human};
 use vmsgate_shim::Report;
 use vmsgate_shim::report::SCHEMA_VERSION;
 use vmsgate_shim::tunnel::LinkState;
 
 use crate::cli::InstanceArgs;
-use crate::commands::tables;
+use crate::commands::{keys, tables};
 use crate::instance::{self, InstanceError};
 
 pub fn execute(args: &InstanceArgs, printer: &Printer) -> Result<Exit, CliError> {
@@ -21,7 +22,12 @@ pub fn execute(args: &InstanceArgs, printer: &Printer) -> Result<Exit, CliError>
 
 /// Asks the running shim; shared with the other commands that do.
 pub fn ask(args: &InstanceArgs) -> Result<Report, CliError> {
-    let hint = |error: &InstanceError| match error {
+    instance::ask(args.profile.as_deref()).map_err(refused)
+}
+
+/// The running shim could not be asked.
+pub fn refused(error: InstanceError) -> CliError {
+    let hint = match &error {
         InstanceError::NoneRuns | InstanceError::NotRunning(_) => "start one: vmsgate-shim up PROFILE",
         InstanceError::Several(_) => "name one of them",
         InstanceError::AlreadyUp(_)
@@ -30,10 +36,7 @@ pub fn ask(args: &InstanceArgs) -> Result<Report, CliError> {
         | InstanceError::NoAnswer(_)
         | InstanceError::OtherVersion => "end the running shim and start it again",
     };
-    instance::ask(args.profile.as_deref()).map_err(|error| {
-        let hint = hint(&error);
-        CliError::user(error).hint(hint)
-    })
+    CliError::user(error).hint(hint)
 }
 
 fn print(report: &Report, printer: &Printer) -> Result<(), CliError> {
@@ -59,6 +62,10 @@ fn print(report: &Report, printer: &Printer) -> Result<(), CliError> {
             field("expires", human::time(expires))?;
         }
     }
+    let now = Timestamp::now();
+    for (name, value) in keys::lines(report, now) {
+        field(name, value)?;
+    }
     if let Some(age) = report.handshake_age_ms {
         field("handshake", format!("{} ago", human::duration(std::time::Duration::from_millis(age))))?;
     }
@@ -70,6 +77,15 @@ fn print(report: &Report, printer: &Printer) -> Result<(), CliError> {
     field("connections", report.open_connections.to_string())?;
     if let Some(failure) = &report.last_failure {
         field("last failure", format!("{} {}: {}", human::time(failure.time), failure.to, failure.reason))?;
+    }
+    for warning in keys::warnings(report, now) {
+        let label = printer.paint(Style::Warning, "warning:");
+        printer.line(format_args!("{label} {}", human::printable(&warning)))?;
+    }
+    if let Some(error) = &report.keys.error {
+        let label = printer.paint(Style::Warning, "keys:");
+        printer.line(format_args!("{label} {}", human::printable(&error.message)))?;
+        printer.line(format_args!("  hint: {}", human::printable(&error.hint)))?;
     }
     printer.line("")?;
     tables::print(report, printer)?;

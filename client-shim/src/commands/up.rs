@@ -32,7 +32,7 @@ pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<
     })
 }
 
-fn read_profile(path: &Path, printer: &Printer) -> Result<Profile, CliError> {
+pub fn read_profile(path: &Path, printer: &Printer) -> Result<Profile, CliError> {
     let profile = Profile::read(path).map_err(|error| {
         let hint = error.hint();
         let error = CliError::user(error);
@@ -50,7 +50,7 @@ fn read_profile(path: &Path, printer: &Printer) -> Result<Profile, CliError> {
 }
 
 /// Makes `status` and `hosts` work, and the profile ours. Where there is no place for that, the tunnel still works.
-fn claim(profile: &Profile, printer: &Printer) -> Result<Option<Instance>, CliError> {
+pub fn claim(profile: &Profile, printer: &Printer) -> Result<Option<Instance>, CliError> {
     match Instance::claim(&profile.name) {
         Ok(instance) => Ok(Some(instance)),
         Err(error @ InstanceError::AlreadyUp(_)) => Err(CliError::user(error).hint(
@@ -78,10 +78,10 @@ async fn run(
 
     let (tell, mut events) = mpsc::unbounded_channel();
     let shim = Shim::start(profile, forwards, tell);
-    let report = shim.reporter();
+    let (report, rotate) = (shim.reporter(), shim.rotator());
     let serve = async {
         match &instance {
-            Some(instance) => instance.serve(report).await,
+            Some(instance) => instance.serve(report, rotate).await,
             None => std::future::pending().await,
         }
     };

@@ -171,6 +171,7 @@ impl Draft {
             return Err(Problem::NoGatewayAddress);
         }
         Ok(Profile {
+            file: None,
             name,
             secret: self.secret.ok_or(missing("PrivateKey", INTERFACE))?,
             gateway: self.gateway.ok_or(missing("PublicKey", PEER))?,

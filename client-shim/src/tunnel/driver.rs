@@ -9,7 +9,7 @@ mod upkeep;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use vmsgate_netio::{BindError, RecvBatch, UdpSocket};
 use vmsgate_tunnel::client::{ClientSettings, ClientState};
 use vmsgate_tunnel::packet::{Packet, Transport};
@@ -18,6 +18,7 @@ use super::connections::Connections;
 use super::echo;
 use super::endpoint::Resolver;
 use super::link::Link;
+use super::mover::Move;
 use super::outbox::Outbox;
 use super::reminders::Reminders;
 use super::supervisor::Supervisor;
@@ -43,6 +44,9 @@ pub(super) struct Driver {
     reminders: Reminders,
     resolver: Resolver,
     link: watch::Sender<Link>,
+    moves: mpsc::Receiver<Move>,
+    /// Who waits for the move under way.
+    moving: Option<oneshot::Sender<bool>>,
     /// Our tunnel address and the gateway's, for echoes.
     echo_ends: Option<(IpAddr, IpAddr)>,
     echo_identifier: u16,
@@ -63,6 +67,7 @@ pub(super) struct DriverParts {
     pub(super) connections: Connections,
     pub(super) resolver: Resolver,
     pub(super) link: watch::Sender<Link>,
+    pub(super) moves: mpsc::Receiver<Move>,
     /// The gateway's address outside, and a socket of its family.
     pub(super) endpoint: SocketAddr,
     pub(super) socket: UdpSocket,
@@ -88,6 +93,8 @@ impl Driver {
             reminders: Reminders::default(),
             resolver: parts.resolver,
             link: parts.link,
+            moves: parts.moves,
+            moving: None,
             echo_ends,
             echo_identifier: rng.u16(..),
             scratch: vec![0; mtu],
@@ -122,6 +129,7 @@ impl Driver {
                     }
                 }
                 found = self.resolver.found() => self.move_on(found),
+                Some(next) = self.moves.recv() => self.begin_move(next),
                 () = self.connections.stack().work() => {}
                 () = wake => {}
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -171,8 +179,12 @@ impl Driver {
         if client.counters().traffic.packets_down != before.0 {
             supervisor.heard(now);
         }
-        if client.counters().handshakes != before.1 {
-            supervisor.shook_hands(now);
+        let shaken = client.counters().handshakes != before.1;
+        // Other keys are no sign of a gateway that has forgotten.
+        match (shaken, self.note_moves(now)) {
+            (_, true) => self.supervisor.moved(now),
+            (true, false) => self.supervisor.shook_hands(now),
+            (false, false) => {}
         }
     }
 
@@ -180,6 +192,7 @@ impl Driver {
     fn turn(&mut self, now: Instant) -> bool {
         if now >= self.client.poll_timeout() {
             self.client.handle_timeout(now, &mut self.outbox);
+            self.note_moves(now);
         }
         if now >= self.next_look {
             self.next_look = now + LOOK;

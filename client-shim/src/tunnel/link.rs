@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use x25519_dalek::PublicKey;
 
 /// Whether the gateway answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,15 @@ pub enum LinkState {
     NoAnswer,
 }
 
+/// The keys of the tunnel in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InUse {
+    pub client: PublicKey,
+    pub gateway: PublicKey,
+    /// Whether the pre-shared key is an agreed one.
+    pub post_quantum: bool,
+}
+
 /// One look at the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -25,6 +35,8 @@ pub struct Link {
     pub since: Timestamp,
     /// The gateway's address outside, once its name was resolved.
     pub endpoint: Option<SocketAddr>,
+    /// None before the gateway's name was resolved.
+    pub in_use: Option<InUse>,
     pub handshake_age: Option<Duration>,
     pub round_trip: Option<Duration>,
     /// Bytes of datagrams, as they cross the network.
@@ -40,6 +52,7 @@ impl Link {
             state: LinkState::Connecting,
             since: now,
             endpoint: None,
+            in_use: None,
             handshake_age: None,
             round_trip: None,
             bytes_received: 0,

@@ -93,6 +93,11 @@ impl Supervisor {
         }
     }
 
+    /// The tunnel moved to other keys, as it was told to.
+    pub(super) fn moved(&mut self, now: Instant) {
+        self.last_handshake = Some(now);
+    }
+
     /// The answer to an echo arrived.
     pub(super) fn echoed(&mut self, sequence: u16, now: Instant) {
         if let (expected, Some(sent)) = self.probe
@@ -292,6 +297,19 @@ mod tests {
         assert_eq!(reminded(&mut run), 0, "a renewal");
         run.now += Duration::from_secs(30);
         assert_eq!(reminded(&mut run), REMINDERS.len(), "out of turn");
+    }
+
+    #[test]
+    fn other_keys_are_not_suspicious_and_a_handshake_soon_after_is() {
+        let mut run = Run::connected();
+        let reminded =
+            |run: &mut Run| (0..5).filter_map(|_| run.until(true, 3, |steps| steps.remind)).count();
+        run.supervisor.shook_hands(run.now);
+        run.now += Duration::from_secs(30);
+        run.supervisor.moved(run.now);
+        assert_eq!(reminded(&mut run), 0);
+        run.supervisor.shook_hands(run.now);
+        assert_eq!(reminded(&mut run), REMINDERS.len());
     }
 
     #[test]

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use jiff::Timestamp;
+use vmsgate_tunnel::client::ClientEvent;
 
 use super::{Driver, open_socket};
 use crate::tunnel::echo;
 use crate::tunnel::endpoint::next_after;
+use crate::tunnel::link::InUse;
+use crate::tunnel::mover::Move;
 use crate::tunnel::supervisor::Steps;
 
 /// Room that sealing may need to pad a packet to sixteen bytes.
@@ -40,6 +43,34 @@ impl Driver {
         self.publish(now);
     }
 
+    /// Begins to move to other keys. A move that is under way is given up for it.
+    pub(super) fn begin_move(&mut self, Move { keys, outcome }: Move) {
+        self.client.move_to(keys, Instant::now(), &mut self.outbox);
+        self.moving = Some(outcome);
+    }
+
+    /// Notes what became of changes of keys. Answers whether one was completed on purpose.
+    pub(super) fn note_moves(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        while let Some(event) = self.client.poll_event() {
+            tracing::debug!(?event, "keys");
+            // Whoever waits for the outcome is to find it in the link.
+            self.publish(now);
+            let outcome = match event {
+                ClientEvent::Moved => Some(true),
+                ClientEvent::MoveFailed => Some(false),
+                ClientEvent::FellBack => None,
+            };
+            if let Some(outcome) = outcome
+                && let Some(waiting) = self.moving.take()
+            {
+                let _ = waiting.send(outcome);
+            }
+            moved |= event == ClientEvent::Moved;
+        }
+        moved
+    }
+
     fn publish(&mut self, now: Instant) {
         let status = self.client.status(now);
         let traffic = self.client.counters().traffic;
@@ -53,6 +84,11 @@ impl Driver {
                 link.trouble = None;
             }
             link.endpoint = Some(self.client.endpoint());
+            link.in_use = Some(InUse {
+                client: status.key,
+                gateway: status.gateway,
+                post_quantum: status.post_quantum,
+            });
             link.handshake_age = status.handshake_age;
             link.round_trip = self.supervisor.round_trip().or(status.round_trip);
             (link.bytes_received, link.bytes_sent) = (traffic.bytes_down, traffic.bytes_up);

@@ -18,7 +18,7 @@ use vmsgate_tunnel::guard::HandshakeLimits;
 use vmsgate_tunnel::netstack::{ConnectionId, NetStack, OwnerId, StackConfig};
 use vmsgate_tunnel::noise::Identity;
 use vmsgate_tunnel::packet::Packet;
-use vmsgate_tunnel::peer::{Access, ClientConfig, ClientKey};
+use vmsgate_tunnel::peer::{Access, ClientConfig, ClientKey, ClientKind};
 use vmsgate_tunnel::policy::{Grant, PolicyBuilder, Protocol};
 use vmsgate_tunnel::sink::{DatagramQueue, InnerSink};
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -107,8 +107,8 @@ impl<'s> Gateway<'s> {
             1_700_000_000_000,
             fastrand::u64(..),
         );
-        state.set_identities(vec![Identity::new(settings.secret)]);
         let mut datagrams = DatagramQueue::default();
+        state.set_identities(vec![Identity::new(settings.secret)], now, &mut datagrams);
         let client = ClientConfig {
             info: ClientInfo {
                 id: Uuid::from_u128(1),
@@ -117,8 +117,13 @@ impl<'s> Gateway<'s> {
                 role: "smart-client".into(),
                 addresses: CLIENT.map(ip).to_vec(),
             },
-            keys: vec![ClientKey { public: settings.client, preshared: Some(settings.preshared) }],
+            keys: vec![ClientKey {
+                public: settings.client,
+                preshared: Some(settings.preshared.into()),
+                until: None,
+            }],
             access: Access::Active { until: None },
+            kind: ClientKind::Device,
         };
         state.upsert_client(client, now, &mut datagrams);
         let stack = Stack::new(NetStack::new(StackConfig::default(), fastrand::u64(..), now));

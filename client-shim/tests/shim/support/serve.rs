@@ -39,6 +39,9 @@ pub fn document(servers: &[Server]) -> String {
             dns_suffix: None,
         },
         servers: servers.iter().map(server).collect(),
+        keys: None,
+        post_quantum: None,
+        warnings: Vec::new(),
     };
     serde_json::to_string(&profile).unwrap()
 }

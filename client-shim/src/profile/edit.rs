@@ -1,0 +1,81 @@
+//! Other keys in the text of a profile, and every other byte as it was.
+//!
+//! A profile is its owner's file: comments, what only wg-quick needs, spaces and line ends are kept.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+/// The keys that take the place of those in a profile.
+#[derive(Default)]
+pub(crate) struct NewKeys<'a> {
+    pub(crate) secret: Option<&'a StaticSecret>,
+    pub(crate) preshared: Option<&'a [u8; 32]>,
+    pub(crate) gateway: Option<PublicKey>,
+}
+
+impl std::fmt::Debug for NewKeys<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewKeys").finish_non_exhaustive()
+    }
+}
+
+/// `text`, which must be a profile, with other keys. A profile without a `PresharedKey` gets the line.
+pub(crate) fn with_keys(text: &str, keys: &NewKeys<'_>) -> Zeroizing<String> {
+    // Growing would leave copies of the keys behind.
+    let mut edited = Zeroizing::new(String::with_capacity(text.len() + 128));
+    let has_preshared = text.lines().any(|line| key_of(line) == Some("presharedkey".to_owned()));
+    for line in text.split_inclusive('\n') {
+        let value = match key_of(line).as_deref() {
+            Some("privatekey") => keys.secret.map(|secret| encode(secret.as_bytes())),
+            Some("presharedkey") => keys.preshared.map(encode),
+            Some("publickey") => keys.gateway.map(|key| encode(key.as_bytes())),
+            _ => None,
+        };
+        match value.as_deref().and_then(|value| Some((value, value_range(line)?))) {
+            Some((value, (before, after))) => {
+                edited.push_str(before);
+                edited.push_str(value);
+                edited.push_str(after);
+            }
+            None => edited.push_str(line),
+        }
+        if let (false, Some(key), Some("publickey")) =
+            (has_preshared, keys.preshared, key_of(line).as_deref())
+        {
+            let end = if line.ends_with("\r\n") { "\r\n" } else { "\n" };
+            if !line.ends_with('\n') {
+                edited.push_str(end);
+            }
+            edited.push_str("PresharedKey = ");
+            edited.push_str(&encode(key));
+            if line.ends_with('\n') {
+                edited.push_str(end);
+            }
+        }
+    }
+    edited
+}
+
+/// The key of a line like `Key = value`, in lower case.
+fn key_of(line: &str) -> Option<String> {
+    let line = line.split_once('#').map_or(line, |(before, _comment)| before);
+    Some(line.split_once('=')?.0.trim().to_ascii_lowercase())
+}
+
+/// What stands before and behind the value of a line like `Key = value`.
+fn value_range(line: &str) -> Option<(&str, &str)> {
+    let end = line.find('#').unwrap_or(line.len());
+    let equals = line.get(..end)?.find('=')? + 1;
+    let room = line.get(equals..end)?;
+    let start = equals + (room.len() - room.trim_start().len());
+    Some((line.get(..start)?, line.get(equals + room.trim_end().len()..)?))
+}
+
+pub(super) fn encode(key: &[u8; 32]) -> Zeroizing<String> {
+    Zeroizing::new(STANDARD.encode(key))
+}
+
+#[cfg(test)]
+mod tests;
