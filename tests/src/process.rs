@@ -157,6 +157,12 @@ impl Process {
         Ok(self.child.try_wait()?.is_none())
     }
 
+    /// Whether it has closed its output, as a program does when it ends.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.output.lock().open_streams == 0
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

@@ -54,9 +54,18 @@ impl Profile {
     /// The same profile, but for a path through a relay.
     #[must_use]
     pub fn through(&self, endpoint: SocketAddr) -> Self {
-        let is_endpoint = |line: &str| line.trim_start().starts_with("Endpoint");
-        let replace =
-            |line: &str| if is_endpoint(line) { format!("Endpoint = {endpoint}") } else { line.to_owned() };
+        self.with("Endpoint", &endpoint.to_string())
+    }
+
+    /// The same profile, but for another identity of the gateway.
+    #[must_use]
+    pub fn under(&self, public_key: &str) -> Self {
+        self.with("PublicKey", public_key)
+    }
+
+    fn with(&self, name: &str, value: &str) -> Self {
+        let is_it = |line: &str| line.trim_start().starts_with(name);
+        let replace = |line: &str| if is_it(line) { format!("{name} = {value}") } else { line.to_owned() };
         Self { text: self.text.lines().map(replace).map(|line| line + "\n").collect() }
     }
 

@@ -37,32 +37,53 @@ pub struct Keys {
     pub preshared: Option<[u8; 32]>,
 }
 
+/// Whether anything comes back within `patience` when `host` begins a handshake with the profile's keys.
+///
+/// # Errors
+/// When the profile is unusable or the socket fails.
+pub fn is_answered(host: &ClientHost, profile: &Profile, patience: Duration) -> Result<bool> {
+    let mut client = RawClient::silent(socket(host, profile)?, &Keys::of(profile)?);
+    client.initiate()?;
+    Ok(client.datagram(Instant::now() + patience)?.is_some())
+}
+
+/// A socket that is connected to the profile's gateway.
+fn socket(host: &ClientHost, profile: &Profile) -> Result<UdpSocket> {
+    let endpoint: SocketAddr = profile.value("Endpoint")?.parse()?;
+    let any: SocketAddr = if endpoint.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    } else {
+        (Ipv6Addr::UNSPECIFIED, 0).into()
+    };
+    host.namespace
+        .run(|| {
+            let socket = UdpSocket::bind(any)?;
+            socket.connect(endpoint)?;
+            Ok(socket)
+        })?
+        .map_err(|error: std::io::Error| error.into())
+}
+
+impl Keys {
+    fn of(profile: &Profile) -> Result<Self> {
+        Ok(Self {
+            private: profile.key("PrivateKey")?,
+            gateway: profile.key("PublicKey")?,
+            preshared: Some(profile.key("PresharedKey")?),
+        })
+    }
+}
+
 impl RawClient {
     /// Opens the tunnel from `host`.
     ///
     /// # Errors
     /// When the profile is unusable or the gateway does not complete the handshake.
     pub fn connect(host: &ClientHost, profile: &Profile) -> Result<Self> {
-        let endpoint: SocketAddr = profile.value("Endpoint")?.parse()?;
-        let any: SocketAddr = if endpoint.is_ipv4() {
-            (Ipv4Addr::UNSPECIFIED, 0).into()
-        } else {
-            (Ipv6Addr::UNSPECIFIED, 0).into()
-        };
-        let socket = host.namespace.run(|| -> std::io::Result<_> {
-            let socket = UdpSocket::bind(any)?;
-            socket.connect(endpoint)?;
-            Ok(socket)
-        })??;
-        let keys = Keys {
-            private: profile.key("PrivateKey")?,
-            gateway: profile.key("PublicKey")?,
-            preshared: Some(profile.key("PresharedKey")?),
-        };
         let mut addresses = profile.values("Address").into_iter();
         let mut address =
             || addresses.next().and_then(|address| address.split('/').next()).context("no address");
-        Self::over(socket, &keys, address()?.parse()?, address()?.parse()?)
+        Self::over(socket(host, profile)?, &Keys::of(profile)?, address()?.parse()?, address()?.parse()?)
     }
 
     /// Opens the tunnel over a socket that is connected to the gateway.
@@ -70,11 +91,17 @@ impl RawClient {
     /// # Errors
     /// When the gateway does not complete the handshake.
     pub fn over(socket: UdpSocket, keys: &Keys, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self> {
-        let (secret, gateway) = (StaticSecret::from(keys.private), PublicKey::from(keys.gateway));
-        let tunnel = Tunn::new(secret, gateway, keys.preshared, None, 1, None);
-        let mut client = Self { tunnel, socket, scratch: vec![0; LARGEST], v4, v6 };
+        let mut client = Self { v4, v6, ..Self::silent(socket, keys) };
         client.handshake()?;
         Ok(client)
+    }
+
+    /// One that has said nothing yet and has no address.
+    fn silent(socket: UdpSocket, keys: &Keys) -> Self {
+        let (secret, gateway) = (StaticSecret::from(keys.private), PublicKey::from(keys.gateway));
+        let tunnel = Tunn::new(secret, gateway, keys.preshared, None, 1, None);
+        let (v4, v6) = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
+        Self { tunnel, socket, scratch: vec![0; LARGEST], v4, v6 }
     }
 
     /// Sends `content`, whatever it is, encrypted as the tunnel's next packet.
@@ -121,11 +148,7 @@ impl RawClient {
     fn handshake(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if let TunnResult::WriteToNetwork(initiation) =
-                self.tunnel.format_handshake_initiation(&mut self.scratch, true)
-            {
-                self.socket.send(initiation)?;
-            }
+            self.initiate()?;
             let Some(datagram) = self.datagram(Instant::now() + Duration::from_secs(1))? else { continue };
             if let TunnResult::WriteToNetwork(keepalive) =
                 self.tunnel.decapsulate(None, &datagram, &mut self.scratch)
@@ -135,6 +158,15 @@ impl RawClient {
             }
         }
         bail!("the gateway did not complete the handshake within {PATIENCE:?}")
+    }
+
+    fn initiate(&mut self) -> Result<()> {
+        if let TunnResult::WriteToNetwork(initiation) =
+            self.tunnel.format_handshake_initiation(&mut self.scratch, true)
+        {
+            self.socket.send(initiation)?;
+        }
+        Ok(())
     }
 
     fn datagram(&self, deadline: Instant) -> Result<Option<Vec<u8>>> {

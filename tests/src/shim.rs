@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 
 use crate::{
     process::{PATIENCE, Process, User, capture, command},
@@ -20,14 +21,83 @@ use crate::{
     topology::ClientHost,
 };
 
-/// The running shim.
+/// A client's machine with the program and a home for its ordinary user.
 #[derive(Debug)]
-pub struct ShimClient {
-    process: Process,
+pub struct ShimMachine {
     program: PathBuf,
     home: PathBuf,
     /// The machine.
     pub host: ClientHost,
+}
+
+/// The running shim.
+#[derive(Debug)]
+pub struct ShimClient {
+    process: Process,
+    profile: PathBuf,
+    /// Where it runs.
+    pub machine: ShimMachine,
+}
+
+impl ShimMachine {
+    /// Puts a machine on the internet.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(site: &Site, name: &str) -> Result<Self> {
+        let host = site.topology.add_client()?;
+        // Ports below 1024 belong to root on Linux alone; elsewhere, as on a Windows laptop, anybody may listen there.
+        host.namespace.sysctl("net/ipv4/ip_unprivileged_port_start", "0")?;
+        let home = site.make_private_folder(&format!("home-{name}"))?;
+        chown(&home, Some(User::Client.uid()), Some(User::Client.uid()))?;
+        Ok(Self { program: site.folder().join("vmsgate-shim"), home, host })
+    }
+
+    /// A path in the user's home.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+
+    /// Puts a profile into the user's home.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn take(&self, profile: &Profile, name: &str) -> Result<PathBuf> {
+        let path = self.path(&format!("{name}.conf"));
+        profile.write(&path)?;
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        chown(&path, Some(User::Client.uid()), Some(User::Client.uid()))?;
+        Ok(path)
+    }
+
+    /// A command on the machine, run as its ordinary user.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        command(&self.host.namespace, User::Client, program)
+    }
+
+    /// A `vmsgate-shim` command of the user.
+    #[must_use]
+    pub fn shim(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(&self.program);
+        command.args(arguments).current_dir(&self.home).env("XDG_RUNTIME_DIR", &self.home);
+        command.env("HOME", &self.home).env("RUST_BACKTRACE", "0");
+        command
+    }
+
+    /// Brings up a profile that is on the machine, and waits until it is connected.
+    ///
+    /// # Errors
+    /// When the product refuses or does not connect in time.
+    pub fn up(self, profile: PathBuf, arguments: &[&str]) -> Result<ShimClient> {
+        let mut up = self.shim(&["up"]);
+        up.arg(&profile).args(arguments);
+        let process = Process::start("vmsgate-shim up", up)?;
+        let client = ShimClient { process, profile, machine: self };
+        client.wait_until_connected()?;
+        Ok(client)
+    }
 }
 
 impl ShimClient {
@@ -45,29 +115,15 @@ impl ShimClient {
     /// # Errors
     /// When the product refuses or does not connect in time.
     pub fn up_with(site: &Site, profile: &Profile, name: &str, arguments: &[&str]) -> Result<Self> {
-        let host = site.topology.add_client()?;
-        // Ports below 1024 belong to root on Linux alone; elsewhere, as on a Windows laptop, anybody may listen there.
-        host.namespace.sysctl("net/ipv4/ip_unprivileged_port_start", "0")?;
-        let home = site.make_private_folder(&format!("home-{name}"))?;
-        let path = home.join(format!("{name}.conf"));
-        profile.write(&path)?;
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-        for path in [&home, &path] {
-            chown(path, Some(User::Client.uid()), Some(User::Client.uid()))?;
-        }
-        let program = site.folder().join("vmsgate-shim");
-        let mut up = shim(&host, &program, &home);
-        up.arg("up").arg(&path).args(arguments);
-        let process = Process::start("vmsgate-shim up", up)?;
-        let mut shim = Self { process, program, home, host };
-        shim.wait_until_connected()?;
-        Ok(shim)
+        let machine = ShimMachine::new(site, name)?;
+        let path = machine.take(profile, name)?;
+        machine.up(path, arguments)
     }
 
     /// A command on the client's machine, run as its ordinary user.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        command(&self.host.namespace, User::Client, program)
+        self.machine.command(program)
     }
 
     /// Where programs on the client's machine find a port of a server.
@@ -88,16 +144,29 @@ impl ShimClient {
     /// # Errors
     /// When the shim is not connected.
     pub fn report(&self) -> Result<ShimReport> {
-        let text = capture(shim(&self.host, &self.program, &self.home).args(["status", "--json"]))?;
+        let text = capture(&mut self.shim(&["status", "--json"]))?;
         serde_json::from_str(&text).with_context(|| format!("unexpected status of the shim: {text}"))
+    }
+
+    /// The same, whole.
+    ///
+    /// # Errors
+    /// When the shim is not connected.
+    pub fn status(&self) -> Result<serde_json::Value> {
+        let text = capture(&mut self.shim(&["status", "--json"]))?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The profile's file, which the shim keeps up to date.
+    #[must_use]
+    pub fn profile(&self) -> &Path {
+        &self.profile
     }
 
     /// A `vmsgate-shim` command of the same user.
     #[must_use]
     pub fn shim(&self, arguments: &[&str]) -> Command {
-        let mut command = shim(&self.host, &self.program, &self.home);
-        command.args(arguments);
-        command
+        self.machine.shim(arguments)
     }
 
     /// The shim's process.
@@ -106,8 +175,21 @@ impl ShimClient {
         &self.process
     }
 
+    /// Kills the shim, as a crash would end it; its machine stays.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn kill(self) -> Result<ShimMachine> {
+        self.process.signal(Signal::SIGKILL)?;
+        self.process.wait()?;
+        Ok(self.machine)
+    }
+
     /// Asks the shim until it is connected and knows the servers.
-    fn wait_until_connected(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When that takes too long, or the shim ends.
+    pub fn wait_until_connected(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let report = self.report();
@@ -116,7 +198,7 @@ impl ShimClient {
             }
             let printed = self.process.output();
             ensure!(
-                self.process.is_running()?,
+                !self.process.has_ended(),
                 "the shim ended before it was connected; it printed:\n{printed}"
             );
             ensure!(
@@ -126,10 +208,4 @@ impl ShimClient {
             thread::sleep(Duration::from_millis(50));
         }
     }
-}
-
-fn shim(host: &ClientHost, program: &Path, home: &Path) -> Command {
-    let mut command = command(&host.namespace, User::Client, program);
-    command.current_dir("/").env("XDG_RUNTIME_DIR", home).env("HOME", home).env("RUST_BACKTRACE", "0");
-    command
 }

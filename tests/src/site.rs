@@ -17,6 +17,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use vmsgate_keys::{DataDir, Keystore, Passphrase, Registry};
+use zeroize::Zeroizing;
 
 use crate::{
     binaries,
@@ -239,6 +241,33 @@ impl Site {
     pub fn stock_client(&self, name: &str, role: &str) -> Result<StockClient> {
         let profile = self.add_client(name, role)?;
         StockClient::up(self.topology.add_client()?, &profile)
+    }
+
+    /// The text of a profile that was given out.
+    ///
+    /// # Errors
+    /// When there is no client of that name.
+    pub fn profile_text(&self, name: &str) -> Result<String> {
+        let path = self.data().join(format!("{name}.conf"));
+        fs::read_to_string(&path).with_context(|| format!("Failed to read {}", path.display()))
+    }
+
+    /// The private key of the gateway's first identity.
+    ///
+    /// # Errors
+    /// When the keystore or the registry cannot be opened.
+    pub fn unsealed_identity(&self) -> Result<Zeroizing<[u8; 32]>> {
+        let passphrase = Passphrase::from_file(&self.folder.path().join("passphrase"))?;
+        let data = DataDir::new(self.data());
+        let master = Keystore::read(&data.keystore())?.open(&passphrase)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let registry = Registry::open(&data.database()).await?;
+            let identities = registry.identities().await?;
+            registry.close().await;
+            let first = identities.first().context("the registry has no identity")?;
+            Ok(Zeroizing::new(*first.private_key(&master)?.as_bytes()))
+        })
     }
 
     /// Writes a file that only the gateway's user can read.

@@ -25,6 +25,8 @@ use vmsgate_tests::{binaries, process::PATIENCE, require::can_run};
 enum Leaves {
     /// One administrative record of this kind, and whatever it tells of.
     Record(&'static str),
+    /// The same, once another command of the program was there before.
+    RecordAfter(&'static [&'static str], &'static str),
     /// The same in an installation that the command itself makes.
     RecordOfANewInstallation(&'static str),
     /// One administrative record of this kind, and nothing else.
@@ -34,7 +36,7 @@ enum Leaves {
     /// The gateway itself; it made the installation that the others work on.
     RecordsOfTheGateway,
 }
-use Leaves::{Nothing, Record, RecordOfANewInstallation, RecordOfReading, RecordsOfTheGateway};
+use Leaves::{Nothing, Record, RecordAfter, RecordOfANewInstallation, RecordOfReading, RecordsOfTheGateway};
 
 /// Program, command, its arguments, and the decision.
 type Decision = (&'static str, &'static str, &'static [&'static str], Leaves);
@@ -47,13 +49,34 @@ const DECISIONS: &[Decision] = &[
         &["eve", "--role", "smart-client", "--operator", "Eve", "--out", "eve.conf"],
         Record("admin.client.add"),
     ),
+    (
+        KEYS,
+        "client invite",
+        &["eve", "--role", "smart-client", "--operator", "Eve", "--out", "eve.token"],
+        Record("admin.client.invite"),
+    ),
+    (KEYS, "client rotate", &["anna", "--out", "anna.conf"], Record("admin.client.rotate")),
     (KEYS, "client list", &[], Nothing),
     (KEYS, "client show", &["anna"], Nothing),
     (KEYS, "client suspend", &["anna"], Record("admin.client.suspend")),
     (KEYS, "client resume", &["bo"], Record("admin.client.resume")),
     (KEYS, "client revoke", &["anna", "--yes"], Record("admin.client.revoke")),
     (KEYS, "client expire", &["anna", "30d"], Record("admin.client.expire")),
+    (
+        KEYS,
+        "client invite",
+        &["eve", "--role", "smart-client", "--operator", "Eve"],
+        Record("admin.client.invite"),
+    ),
+    (KEYS, "client rotate", &["anna", "--out", "anna.conf"], Record("admin.client.rotate")),
     (KEYS, "gateway show", &[], Nothing),
+    (KEYS, "gateway status", &[], Nothing),
+    (KEYS, "gateway rotate", &[], Record("admin.gateway.rotate")),
+    (KEYS, "gateway retire", &["--force"], RecordAfter(&["gateway", "rotate"], "admin.gateway.retire")),
+    (KEYS, "gateway rotate", &[], Record("admin.gateway.rotate")),
+    (KEYS, "gateway retire", &["--force"], RecordAfter(&["gateway", "rotate"], "admin.gateway.retire")),
+    (KEYS, "gateway status", &[], Nothing),
+    (KEYS, "gateway retire", &[], Nothing),
     (KEYS, "genkey", &[], Nothing),
     (KEYS, "genpsk", &[], Nothing),
     (KEYS, "pubkey", &[], Nothing),
@@ -118,6 +141,14 @@ fn every_command_leaves_its_record_and_the_others_leave_everything_as_it_was() {
                 installation.expect_the_person(&what);
             }
             Record(kind) => {
+                succeeded(&what, &run());
+                assert_eq!(installation.acts_after(&newest), [*kind], "{what}");
+                installation.expect_the_person(&what);
+            }
+            RecordAfter(earlier, kind) => {
+                let mut before = installation.command(program);
+                succeeds(&earlier.join(" "), before.args(*earlier));
+                let newest = installation.newest();
                 succeeded(&what, &run());
                 assert_eq!(installation.acts_after(&newest), [*kind], "{what}");
                 installation.expect_the_person(&what);

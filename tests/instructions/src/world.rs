@@ -8,14 +8,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
 use vmsgate_tunnel::{
-    client::{ClientSettings, ClientState},
+    client::{ClientKeys, ClientSettings, ClientState},
     event::ClientInfo,
     flow::{FlowId, FlowLimits},
     gateway::{GatewayState, Settings, shard::Shard},
     guard::HandshakeLimits,
     noise::Identity,
     packet::Packet,
-    peer::{Access, ClientConfig, ClientKey},
+    peer::{Access, ClientConfig, ClientKey, ClientKind},
     policy::{Grant, Policy, PolicyBuilder, Protocol},
     sink::{DatagramQueue, DatagramSink, InnerSink},
 };
@@ -60,10 +60,13 @@ impl World {
         let mut gateway = GatewayState::new(settings(), Shard::whole(), now, 1_700_000_000_000, SEED);
         let identity = Identity::new(StaticSecret::from([1; 32]));
         let public = identity.public();
-        gateway.set_identities(vec![identity]);
+        gateway.set_identities(vec![identity], now, &mut DatagramQueue::default());
         let client = new_client(public, now);
-        let key =
-            ClientKey { public: PublicKey::from(&StaticSecret::from([2; 32])), preshared: Some(PRESHARED) };
+        let key = ClientKey {
+            public: PublicKey::from(&StaticSecret::from([2; 32])),
+            preshared: Some(PRESHARED.into()),
+            until: None,
+        };
         let config = ClientConfig {
             info: ClientInfo {
                 id: Uuid::from_u128(1),
@@ -74,6 +77,7 @@ impl World {
             },
             keys: vec![key],
             access: Access::Active { until: None },
+            kind: ClientKind::Device,
         };
         gateway.upsert_client(config, now, &mut DatagramQueue::default());
         World { gateway, client, now, public }
@@ -198,9 +202,12 @@ fn settings() -> Settings {
 
 fn new_client(gateway: PublicKey, now: Instant) -> ClientState {
     let settings = ClientSettings {
-        secret: StaticSecret::from([2; 32]),
-        gateway,
-        preshared: Some(PRESHARED),
+        keys: ClientKeys {
+            secret: StaticSecret::from([2; 32]),
+            gateway,
+            preshared: Some(PRESHARED.into()),
+            agreed: None,
+        },
         addresses: vec![CLIENT.into()],
         persistent_keepalive: None,
     };

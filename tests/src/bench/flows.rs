@@ -166,7 +166,7 @@ impl BenchSite {
     fn shim_way<'a>(&'a self, client: &'a ShimClient) -> Result<Way<'a>> {
         let address = client.listens_for("blast", RECORDER)?;
         let shim = Some(client.process().id());
-        let client = &client.host.namespace;
+        let client = &client.machine.host.namespace;
         Ok(Way { name: "shim", client, server: &self.server, address, gateway: self.gateway, shim })
     }
 }
