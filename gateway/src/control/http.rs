@@ -4,7 +4,7 @@
 //! read it too. A page in the client's browser must not: its site could point a host name at the tunnel
 //! address (DNS rebinding) and read the answers, so a request must name the gateway by its address.
 //!
-//! An invitation is served [`enroll`](super::exchange::enroll) alone, a device everything else.
+//! An invitation is served [`enroll`] alone, a device everything else.
 
 use std::{net::IpAddr, sync::Arc};
 
