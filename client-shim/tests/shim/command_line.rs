@@ -1,10 +1,10 @@
 //! The program as people and scripts see it: output, exit status, the status socket.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{Server, Site};
+use crate::support::{Server, Site, invite};
 use serde_json::Value;
 
 fn command(site: &Site, arguments: &[&str]) -> Command {
@@ -27,7 +27,13 @@ struct Up(Child);
 impl Up {
     /// Starts it, and returns when it has said where the servers are.
     fn start(site: &Site) -> (Self, String) {
-        let profile = site.profile_file();
+        site.profile_file();
+        Self::start_again(site)
+    }
+
+    /// The same with the profile that is there.
+    fn start_again(site: &Site) -> (Self, String) {
+        let profile = site.folder().join("alice.conf");
         let mut command = command(site, &["up", profile.to_str().unwrap(), "--log-format", "text"]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut up = Self(child);
@@ -176,5 +182,75 @@ fn a_folder_that_is_not_ours_alone_is_not_used_and_the_tunnel_works() {
     let (up, _) = Up::start(&site);
 
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    assert_eq!(up.terminate(), 0);
+}
+
+#[test]
+fn enroll_takes_the_invitation_from_standard_input_and_says_what_to_do_next() {
+    let site = Site::new();
+    let token = invite(&site);
+    let _gateway = site.start(&servers(&site));
+    let file = site.folder().join("anna-laptop.conf");
+    let mut command = command(&site, &["enroll", "-"]);
+    command.current_dir(site.folder()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{}", token.to_text().as_str()).unwrap();
+
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+
+    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(
+        stdout.starts_with("anna-laptop of Anna Berg may use gw-test as smart-client, with the key "),
+        "{stdout}"
+    );
+    assert_eq!(stderr, "hint: connect: vmsgate-shim up anna-laptop.conf\n");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    let (code, json, _) = run(&site, &["enroll", &token.to_text(), "--out", "/nowhere/x.conf", "--json"]);
+    assert_eq!((code, json.as_str()), (1, ""));
+}
+
+#[test]
+fn an_invitation_that_is_none_is_told_without_being_repeated() {
+    let site = Site::new();
+    let mut damaged = invite(&site).to_text().to_string();
+    damaged.replace_range(20..21, if &damaged[20..21] == "A" { "B" } else { "A" });
+    let (code, output, error) = run(&site, &["enroll", &damaged, "--quiet"]);
+    let expected = "error: the invitation is damaged: a character is missing, added or altered\n\n\
+                    hint: copy the whole line again, or ask for a new invitation\n";
+    assert_eq!((code, output.as_str(), error.as_str()), (1, "", expected));
+}
+
+#[test]
+fn rotate_asks_the_running_shim_and_opens_the_tunnel_itself_where_none_runs() {
+    let site = Site::new();
+    let _gateway = site.start(&servers(&site));
+    let profile = site.profile_file();
+    let path = profile.to_str().unwrap();
+    let (code, _, error) = run(&site, &["rotate"]);
+    assert_eq!(
+        (code, error.lines().last()),
+        (1, Some("hint: name the profile's file: vmsgate-shim rotate PROFILE"))
+    );
+
+    let (code, output, error) = run(&site, &["rotate", path]);
+    assert_eq!(code, 0, "{error}");
+    assert!(output.starts_with("the key ") && output.ends_with(&format!(" in {path}\n")), "{output}");
+    let first = std::fs::read_to_string(&profile).unwrap();
+    assert_ne!(first, site.profile_text());
+
+    let (up, _) = Up::start_again(&site);
+    let (code, json, error) = run(&site, &["rotate", "--json"]);
+    assert_eq!(code, 0, "{error}");
+    let rotated: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&rotated["schema_version"], &rotated["file"]), (&1.into(), &path.into()));
+    assert_ne!(std::fs::read_to_string(&profile).unwrap(), first);
+    let (_, json, _) = run(&site, &["status", "--json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["keys"]["fingerprint"], rotated["after"]);
+    let (_, text, _) = run(&site, &["status"]);
+    assert!(text.contains(&format!("key          {}", rotated["after"].as_str().unwrap())), "{text}");
+    assert!(text.contains("post-quantum no\n"), "{text}");
     assert_eq!(up.terminate(), 0);
 }

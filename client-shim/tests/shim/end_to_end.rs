@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use vmsgate_shim::{Event, Forward, Shim};
 
 /// Far longer than anything takes; a test that gets there has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 fn servers(site: &Site) -> Vec<Server> {
     vec![
@@ -66,14 +66,14 @@ impl<'s> Running<'s> {
 }
 
 /// Runs a test on one thread, as the shim does; it fails when it takes too long.
-fn run(test: impl Future<Output = ()>) {
+pub fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let bounded = async { tokio::time::timeout(4 * PATIENCE, test).await };
     LocalSet::new().block_on(&runtime, bounded).expect("the test ends in time");
 }
 
 /// The server's greeting, which names it.
-async fn greeting(socket: &mut TcpStream) -> io::Result<String> {
+pub async fn greeting(socket: &mut TcpStream) -> io::Result<String> {
     let mut text = Vec::new();
     while text.last() != Some(&b'\n') {
         text.push(socket.read_u8().await?);
@@ -81,7 +81,7 @@ async fn greeting(socket: &mut TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
 }
 
-async fn greeted(at: SocketAddr) -> String {
+pub async fn greeted(at: SocketAddr) -> String {
     let mut socket = TcpStream::connect(at).await.unwrap();
     greeting(&mut socket).await.unwrap()
 }

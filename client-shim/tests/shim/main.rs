@@ -5,4 +5,5 @@
 
 mod command_line;
 mod end_to_end;
+mod keys;
 mod support;

@@ -1,17 +1,18 @@
 //! The gateway's loop.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use uuid::Uuid;
+use vmsgate_exchange::GATEWAY_ADDRESS;
 use vmsgate_pump::Stack;
-use vmsgate_tunnel::event::ClientInfo;
+use vmsgate_tunnel::event::{ClientInfo, GatewayEvent};
 use vmsgate_tunnel::flow::{FlowId, FlowLimits};
 use vmsgate_tunnel::gateway::{self, GatewayState, shard::Shard};
 use vmsgate_tunnel::guard::HandshakeLimits;
@@ -21,23 +22,26 @@ use vmsgate_tunnel::packet::Packet;
 use vmsgate_tunnel::peer::{Access, ClientConfig, ClientKey, ClientKind};
 use vmsgate_tunnel::policy::{Grant, PolicyBuilder, Protocol};
 use vmsgate_tunnel::sink::{DatagramQueue, InnerSink};
-use x25519_dalek::{PublicKey, StaticSecret};
+use x25519_dalek::PublicKey;
 
-use super::{CLIENT, GATEWAY, Server, ip, serve};
+use super::registry::{Command, Shared};
+use super::serve::{self, Control};
+use super::{CLIENT, GATEWAY, Server, ip};
 
 pub struct Settings {
-    pub secret: StaticSecret,
-    pub client: PublicKey,
-    pub preshared: [u8; 32],
+    pub registry: Shared,
     pub listen: SocketAddr,
     pub servers: Vec<Server>,
+    pub commands: (mpsc::UnboundedSender<Command>, mpsc::UnboundedReceiver<Command>),
 }
 
-pub fn run(settings: Settings, ready: &std::sync::mpsc::Sender<()>, mut stop: oneshot::Receiver<()>) {
+pub fn run(mut settings: Settings, ready: &std::sync::mpsc::Sender<()>, mut stop: oneshot::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let socket = UdpSocket::bind(settings.listen).await.unwrap();
         ready.send(()).unwrap();
+        let (sender, mut commands) = settings.commands;
+        settings.commands = (sender, mpsc::unbounded_channel().1);
         let mut gateway = Gateway::new(settings, &socket);
         let mut buffer = vec![0; 65_535];
         loop {
@@ -51,6 +55,7 @@ pub fn run(settings: Settings, ready: &std::sync::mpsc::Sender<()>, mut stop: on
                 }
                 () = gateway.egress.stack.work() => {}
                 () = tokio::time::sleep_until(wake) => {}
+                Some(command) = commands.recv() => gateway.obey(command),
                 _ = &mut stop => return,
             }
         }
@@ -69,14 +74,15 @@ struct Egress {
     stack: Stack,
     connections: HashMap<FlowId, ConnectionId>,
     flows: Rc<RefCell<HashMap<ConnectionId, FlowId>>>,
-    document: Rc<str>,
+    control: Rc<Control>,
 }
 
 impl<'s> Gateway<'s> {
     fn new(settings: Settings, socket: &'s UdpSocket) -> Self {
         let now = Instant::now();
         let tunnel = vec!["10.99.0.0/16".parse().unwrap(), "fd00:99::/64".parse().unwrap()];
-        let mut policy = PolicyBuilder::new("v1", tunnel, GATEWAY.map(ip).to_vec());
+        let own = GATEWAY.map(ip).into_iter().chain([GATEWAY_ADDRESS.into()]).collect();
+        let mut policy = PolicyBuilder::new("v1", tunnel, own);
         let role = policy.role("smart-client", true);
         for Server { name, address, ports } in &settings.servers {
             let server = policy.server(name, &[ip(address)]);
@@ -94,7 +100,7 @@ impl<'s> Gateway<'s> {
             total: 1000,
         };
         let handshakes = HandshakeLimits { per_source: 100, total: 1000 };
-        let mut state = GatewayState::new(
+        let state = GatewayState::new(
             gateway::Settings {
                 policy: policy.build().into(),
                 flows,
@@ -107,29 +113,68 @@ impl<'s> Gateway<'s> {
             1_700_000_000_000,
             fastrand::u64(..),
         );
-        let mut datagrams = DatagramQueue::default();
-        state.set_identities(vec![Identity::new(settings.secret)], now, &mut datagrams);
-        let client = ClientConfig {
-            info: ClientInfo {
-                id: Uuid::from_u128(1),
-                name: "anna-laptop".into(),
-                operator: "Anna Berg".into(),
-                role: "smart-client".into(),
-                addresses: CLIENT.map(ip).to_vec(),
-            },
-            keys: vec![ClientKey {
-                public: settings.client,
-                preshared: Some(settings.preshared.into()),
-                until: None,
-            }],
-            access: Access::Active { until: None },
+        let stack = Stack::new(NetStack::new(StackConfig::default(), fastrand::u64(..), now));
+        let control = Rc::new(Control {
+            servers: settings.servers,
+            registry: settings.registry,
+            commands: settings.commands.0,
+            heard: Cell::new(None),
+        });
+        let egress = Egress { stack, connections: HashMap::new(), flows: Rc::default(), control };
+        let mut gateway = Self { state, egress, datagrams: DatagramQueue::default(), socket };
+        gateway.apply();
+        gateway
+    }
+
+    /// Brings the state in line with the registry.
+    fn apply(&mut self) {
+        let Self { state, egress, datagrams, .. } = self;
+        let now = Instant::now();
+        let registry = egress.control.registry.lock().unwrap();
+        let identities = registry.identities.iter().cloned().map(Identity::new).collect();
+        state.set_identities(identities, now, datagrams);
+        let key = |(public, preshared): &(PublicKey, [u8; 32])| ClientKey {
+            public: *public,
+            preshared: Some((*preshared).into()),
+            until: None,
+        };
+        let info = |id, addresses| ClientInfo {
+            id: Uuid::from_u128(id),
+            name: "anna-laptop".into(),
+            operator: "Anna Berg".into(),
+            role: "smart-client".into(),
+            addresses,
+        };
+        let access = Access::Active { until: None };
+        let device = ClientConfig {
+            info: info(1, CLIENT.map(ip).to_vec()),
+            keys: registry.keys.iter().map(key).collect(),
+            access,
             kind: ClientKind::Device,
         };
-        state.upsert_client(client, now, &mut datagrams);
-        let stack = Stack::new(NetStack::new(StackConfig::default(), fastrand::u64(..), now));
-        let document = serve::document(&settings.servers).into();
-        let egress = Egress { stack, connections: HashMap::new(), flows: Rc::default(), document };
-        Self { state, egress, datagrams, socket }
+        state.upsert_client(device, now, datagrams);
+        if let Some(invitation) = &registry.invitation {
+            let config = ClientConfig {
+                info: info(2, vec![invitation.address().into()]),
+                keys: vec![key(&(invitation.public(), *invitation.preshared))],
+                access,
+                kind: ClientKind::Invitation,
+            };
+            state.upsert_client(config, now, datagrams);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Apply(done) => {
+                self.apply();
+                let _ = done.send(());
+            }
+            Command::Agree(key, preshared, done) => {
+                assert!(self.state.agree(Uuid::from_u128(1), key, preshared.into()));
+                let _ = done.send(());
+            }
+        }
     }
 
     fn receive(&mut self, from: SocketAddr, datagram: &[u8]) {
@@ -143,7 +188,13 @@ impl<'s> Gateway<'s> {
         loop {
             let now = Instant::now();
             state.handle_timeout(now, datagrams);
-            while state.poll_event().is_some() {}
+            while let Some(event) = state.poll_event() {
+                if let GatewayEvent::KeyConfirmed { client, key, identity, .. } = event
+                    && client == Uuid::from_u128(1)
+                {
+                    egress.control.heard.set(Some((key, identity)));
+                }
+            }
             let flows = egress.flows.clone();
             let more = egress.stack.poll_transmit(now, 64, &mut |id, packet| {
                 let flow = flows.borrow().get(&id).copied();
@@ -180,6 +231,6 @@ impl InnerSink for Egress {
         };
         self.connections.insert(flow, stream.id());
         self.flows.borrow_mut().insert(stream.id(), flow);
-        spawn_local(serve::serve(stream, tuple.destination, self.document.clone()));
+        spawn_local(serve::serve(stream, tuple.destination, self.control.clone()));
     }
 }

@@ -2,19 +2,25 @@
 //! it are servers that greet with their address and echo what they are told.
 
 mod gateway;
+pub mod registry;
 mod serve;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use vmsgate_exchange::Token;
 use vmsgate_shim::Profile;
 use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+use registry::{Command, Registry, Shared};
 
 pub const GATEWAY: [&str; 2] = ["10.99.0.1", "fd00:99::1"];
 pub const CLIENT: [&str; 2] = ["10.99.0.2", "fd00:99::2"];
@@ -33,6 +39,7 @@ pub struct Site {
     pub client: StaticSecret,
     pub preshared: [u8; 32],
     pub endpoint: SocketAddr,
+    pub registry: Shared,
     /// Makes names unique: a server's name decides its loopback address, and tests run at the same time.
     tag: u32,
     folder: TempDir,
@@ -41,6 +48,7 @@ pub struct Site {
 /// A running gateway; dropping it ends it, and every session with it.
 pub struct Gateway {
     stop: Option<oneshot::Sender<()>>,
+    commands: mpsc::UnboundedSender<Command>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -53,11 +61,26 @@ impl Site {
         };
         // Bound for a moment only: what the system has just lent it does not lend again soon.
         let endpoint = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let (gateway, client, preshared): (StaticSecret, StaticSecret, _) =
+            (key().into(), key().into(), key());
+        let registry = Registry {
+            identities: vec![gateway.clone()],
+            keys: vec![(PublicKey::from(&client), preshared)],
+            invitation: None,
+            used: None,
+            interval: None,
+            max_age: None,
+            created: jiff::Timestamp::now(),
+            lose: 0,
+            asked: Vec::new(),
+            endpoint: endpoint.to_string(),
+        };
         Self {
-            gateway: key().into(),
-            client: key().into(),
-            preshared: key(),
+            gateway,
+            client,
+            preshared,
             endpoint,
+            registry: Arc::new(Mutex::new(registry)),
             tag: fastrand::u32(..),
             folder: tempfile::tempdir().unwrap(),
         }
@@ -67,16 +90,16 @@ impl Site {
     pub fn start(&self, servers: &[Server]) -> Gateway {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
+        let (commands, receiver) = mpsc::unbounded_channel();
         let settings = gateway::Settings {
-            secret: self.gateway.clone(),
-            client: PublicKey::from(&self.client),
-            preshared: self.preshared,
+            registry: self.registry.clone(),
             listen: self.endpoint,
             servers: servers.to_vec(),
+            commands: (commands.clone(), receiver),
         };
         let thread = std::thread::spawn(move || gateway::run(settings, &ready, stopped));
         is_ready.recv().expect("the gateway starts");
-        Gateway { stop: Some(stop), thread: Some(thread) }
+        Gateway { stop: Some(stop), commands, thread: Some(thread) }
     }
 
     /// A server whose name begins so, which no other site has.
@@ -122,6 +145,15 @@ impl Site {
     }
 }
 
+impl Gateway {
+    /// Has it take over what changed in the registry.
+    pub async fn apply(&self) {
+        let (done, is_done) = oneshot::channel();
+        self.commands.send(Command::Apply(done)).ok().unwrap();
+        is_done.await.unwrap();
+    }
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         drop(self.stop.take());
@@ -129,6 +161,19 @@ impl Drop for Gateway {
             thread.join().expect("the gateway ends well");
         }
     }
+}
+
+/// Invites the client.
+pub fn invite(site: &Site) -> Token {
+    let expires = jiff::Timestamp::now().as_second() as u64 + 3600;
+    let endpoint = site.endpoint.to_string().parse().unwrap();
+    let seed = Zeroizing::new(std::array::from_fn(|_| fastrand::u8(..)));
+    let gateway = PublicKey::from(&site.gateway);
+    let token = Token::new(gateway, endpoint, "anna-laptop".to_owned(), expires, seed).unwrap();
+    let mut registry = site.registry.lock().unwrap();
+    (registry.invitation, registry.used) = (Some(token.keys()), None);
+    drop(registry);
+    token
 }
 
 /// An address of the recording network.

@@ -1,17 +1,34 @@
 //! What the servers and the gateway's control service say.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use vmsgate_config::profile::{GatewayInfo, Profile, ProfileServer, ProfileService, SCHEMA_VERSION};
+use tokio::sync::mpsc;
+use vmsgate_config::profile::{
+    GatewayInfo, Profile, ProfileKeys, ProfilePostQuantum, ProfileServer, ProfileService, SCHEMA_VERSION,
+};
 use vmsgate_config::{PortRange, Protocol};
+use vmsgate_exchange::GATEWAY_ADDRESS;
 use vmsgate_pump::Stream;
+use x25519_dalek::PublicKey;
 
+use super::registry::{self, Command, Heard, Registry, Shared};
 use super::{CLIENT, GATEWAY, Server, ip};
 
+/// What the control service answers from.
+pub struct Control {
+    pub servers: Vec<Server>,
+    pub registry: Shared,
+    pub commands: mpsc::UnboundedSender<Command>,
+    pub heard: Cell<Option<Heard>>,
+}
+
 /// The profile document for a client that may reach these servers.
-pub fn document(servers: &[Server]) -> String {
+fn document(servers: &[Server], registry: &Registry) -> String {
     let server = |server: &Server| ProfileServer {
         name: server.name.clone(),
         hostnames: vec![server.name.clone(), format!("{}.vms.local", server.name)],
@@ -33,41 +50,67 @@ pub fn document(servers: &[Server]) -> String {
             name: "gw-test".to_owned(),
             server_time: jiff::Timestamp::now().to_string(),
             endpoints: Vec::new(),
-            identities: Vec::new(),
+            identities: registry.identities.iter().map(|secret| encode(&PublicKey::from(secret))).collect(),
             addresses: GATEWAY.map(ip).to_vec(),
             mtu: 1420,
             dns_suffix: None,
         },
         servers: servers.iter().map(server).collect(),
-        keys: None,
-        post_quantum: None,
+        keys: Some(ProfileKeys { created: registry.created.to_string(), max_age_seconds: registry.max_age }),
+        post_quantum: registry.interval.map(|interval_seconds| ProfilePostQuantum {
+            interval_seconds,
+            required: false,
+            in_force: false,
+        }),
         warnings: Vec::new(),
     };
     serde_json::to_string(&profile).unwrap()
 }
 
-/// Serves one connection: the control service, or a server that greets and echoes.
-pub async fn serve(stream: Stream, destination: SocketAddr, document: Rc<str>) {
-    let _ = if GATEWAY.map(ip).contains(&destination.ip()) {
-        answer_profile(stream, &document).await
-    } else {
-        echo(stream, destination).await
-    };
+fn encode(key: &PublicKey) -> String {
+    STANDARD.encode(key.as_bytes())
 }
 
-async fn answer_profile(mut stream: Stream, document: &str) -> std::io::Result<()> {
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        request.push(stream.read_u8().await?);
+/// Serves one connection: the control service, or a server that greets and echoes.
+pub async fn serve(stream: Stream, destination: SocketAddr, control: Rc<Control>) {
+    let gateway = GATEWAY.map(ip).contains(&destination.ip()) || destination.ip() == GATEWAY_ADDRESS;
+    let _ = if gateway { answer_control(stream, &control).await } else { echo(stream, destination).await };
+}
+
+async fn answer_control(mut stream: Stream, control: &Control) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
     }
-    let request = String::from_utf8_lossy(&request).into_owned();
-    assert!(request.starts_with("GET /v1/profile HTTP/1.1\r\n"), "{request}");
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let field = |name: &str| {
+        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(field, _)| *field == name).map(|(_, value)| value).next()
+    };
+    assert!(field("host").is_some_and(|host| !host.contains("localhost")), "{head}");
+    let mut words = head.split(' ');
+    let answer = match (words.next(), words.next()) {
+        (Some("get"), Some("/v1/profile")) => {
+            Some((200, document(&control.servers, &control.registry.lock().unwrap())))
+        }
+        (Some("post"), Some(path)) => {
+            assert_eq!(field("content-type"), Some("application/json"), "{head}");
+            let mut body = vec![0; field("content-length").unwrap().parse().unwrap()];
+            stream.read_exact(&mut body).await?;
+            registry::post(path, &body, &control.registry, control.heard.get(), &control.commands).await
+        }
+        _ => panic!("{head}"),
+    };
+    let Some((status, body)) = answer else {
+        stream.abort();
+        return Ok(());
+    };
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        document.len()
+        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
     );
     stream.write_all(head.as_bytes()).await?;
-    stream.write_all(document.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
     stream.shutdown().await
 }
 
