@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -54,7 +54,7 @@ fn send(mut stream: TcpStream, rate: u64) -> io::Result<()> {
 pub struct Listener {
     bytes: Arc<AtomicU64>,
     reader: thread::JoinHandle<Result<Heard>>,
-    stop: TcpStream,
+    stop: Arc<AtomicBool>,
 }
 
 /// What was read.
@@ -75,10 +75,10 @@ impl Listener {
         let stream = namespace.run(|| TcpStream::connect_timeout(&address, PATIENCE))??;
         // A stream that stands still is a finding, not a hung test.
         stream.set_read_timeout(Some(PATIENCE))?;
-        let stop = stream.try_clone()?;
+        let stop = Arc::<AtomicBool>::default();
         let bytes = Arc::<AtomicU64>::default();
-        let counted = Arc::clone(&bytes);
-        let reader = thread::spawn(move || read(stream, &counted));
+        let (counted, stopped) = (Arc::clone(&bytes), Arc::clone(&stop));
+        let reader = thread::spawn(move || read(stream, &counted, &stopped));
         Ok(Self { bytes, reader, stop })
     }
 
@@ -108,12 +108,13 @@ impl Listener {
     /// When the stream was not whole, or had ended before.
     pub fn finish(self) -> Result<Heard> {
         ensure!(!self.reader.is_finished(), "the stream ended after {} bytes", self.bytes());
-        self.stop.shutdown(std::net::Shutdown::Both)?;
+        // Not by closing the stream: what is on its way would then be answered by a reset.
+        self.stop.store(true, Relaxed);
         self.reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?
     }
 }
 
-fn read(mut stream: TcpStream, counted: &AtomicU64) -> Result<Heard> {
+fn read(mut stream: TcpStream, counted: &AtomicU64, stop: &AtomicBool) -> Result<Heard> {
     let mut buffer = vec![0; 1 << 16];
     let (mut kept, mut next) = (0, 0_u64);
     let mut heard = Heard { bytes: 0, longest_pause: Duration::ZERO };
@@ -121,9 +122,7 @@ fn read(mut stream: TcpStream, counted: &AtomicU64) -> Result<Heard> {
     loop {
         let read =
             stream.read(&mut buffer[kept..]).with_context(|| format!("after {} bytes", heard.bytes))?;
-        if read == 0 {
-            return Ok(heard);
-        }
+        ensure!(read != 0, "the stream ended after {} bytes", heard.bytes);
         heard.bytes += read as u64;
         heard.longest_pause = heard.longest_pause.max(last.elapsed());
         last = Instant::now();
@@ -137,5 +136,8 @@ fn read(mut stream: TcpStream, counted: &AtomicU64) -> Result<Heard> {
         buffer.copy_within(whole..held, 0);
         kept = held - whole;
         counted.store(heard.bytes, Relaxed);
+        if stop.load(Relaxed) {
+            return Ok(heard);
+        }
     }
 }
