@@ -1,0 +1,130 @@
+//! Whatever is killed in the middle of a rotation, and whenever: both sides recover without a person.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "the seed and the round belong to a failure")]
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use vmsgate_tests::{
+    curl,
+    process::capture,
+    require::can_run,
+    shim::ShimMachine,
+    site::{self, Site},
+    topology::Family,
+    web::FILE_BYTES,
+};
+
+/// Of each program.
+const ROUNDS: usize = 8;
+
+#[test]
+#[ignore = "new and not yet proven: run it with --ignored"]
+fn a_shim_that_is_killed_anywhere_in_a_rotation_of_its_key_comes_back_by_itself() {
+    let Some((site, mut random)) = site() else { return };
+    let mut machine = machine(&site);
+    let profile = machine.path("anna-laptop.conf");
+    for round in 0..ROUNDS {
+        let client = machine.up(profile.clone(), &[]).unwrap();
+        let mut rotating =
+            client.shim(&["rotate"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(random.u64(0..300)));
+        machine = client.kill().unwrap();
+        rotating.wait().unwrap();
+        // Also while it is not running.
+        let mut alone =
+            machine.shim(&["rotate"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(random.u64(0..1000)));
+        alone.kill().unwrap();
+        alone.wait().unwrap();
+        println!("round {round}");
+    }
+    works(&site, machine, profile);
+}
+
+#[test]
+#[ignore = "new and not yet proven: run it with --ignored"]
+fn a_gateway_that_is_killed_anywhere_in_a_rotation_of_either_side_comes_back_by_itself() {
+    let Some((mut site, mut random)) = site() else { return };
+    let machine = machine(&site);
+    let profile = machine.path("anna-laptop.conf");
+    let client = machine.up(profile.clone(), &[]).unwrap();
+    for round in 0..ROUNDS {
+        let mut rotating = if round % 2 == 0 {
+            client.shim(&["rotate"])
+        } else {
+            let _ = site.keys(&["gateway", "retire", "--force"]).output().unwrap();
+            site.keys(&["gateway", "rotate"])
+        };
+        let mut rotating = rotating.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(random.u64(0..300)));
+        site.kill().unwrap();
+        site.run().unwrap();
+        rotating.wait().unwrap();
+        client.wait_until_connected().unwrap();
+        println!("round {round}");
+    }
+    let machine = client.kill().unwrap();
+    works(&site, machine, profile);
+}
+
+#[test]
+#[ignore = "new and not yet proven: run it with --ignored"]
+fn a_command_that_is_killed_anywhere_has_done_everything_or_nothing() {
+    let Some((site, mut random)) = site() else { return };
+    let machine = machine(&site);
+    let profile = machine.path("anna-laptop.conf");
+    let client = machine.up(profile.clone(), &[]).unwrap();
+    for round in 0..ROUNDS {
+        killed(&mut site.keys(&["gateway", "rotate"]), random.u64(0..600));
+        client.wait_until_connected().unwrap();
+        // Only once everybody has moved; killed before that is as good as not begun.
+        killed(&mut site.keys(&["gateway", "retire"]), random.u64(0..600));
+        let state = capture(&mut site.keys(&["gateway", "status", "--json"])).unwrap();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        let active = state["identities"].as_array().unwrap().iter();
+        assert_eq!(active.filter(|identity| identity["state"] == "active").count(), 1, "{state:#}");
+        println!("round {round}");
+    }
+    capture(&mut site.vmsgate(&["audit", "verify"])).unwrap();
+    let machine = client.kill().unwrap();
+    works(&site, machine, profile);
+}
+
+fn killed(command: &mut Command, after_ms: u64) {
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(after_ms));
+    let _ = running.kill();
+    running.wait().unwrap();
+}
+
+fn works(site: &Site, machine: ShimMachine, profile: PathBuf) {
+    let client = machine.up(profile, &[]).unwrap();
+    capture(&mut client.shim(&["rotate"])).unwrap();
+    let web = client.listens_for("mgmt", 80).unwrap();
+    let fetched = curl::fetch(client.command("curl"), &format!("http://{web}/file")).unwrap();
+    assert_eq!(fetched, (FILE_BYTES as u64, site.web.checksum.clone()));
+    capture(&mut site.vmsgate(&["audit", "verify"])).unwrap();
+}
+
+/// A machine with the profile of a new client.
+fn machine(site: &Site) -> ShimMachine {
+    let profile = site.add_client("anna-laptop", "smart-client").unwrap();
+    let machine = ShimMachine::new(site, "anna").unwrap();
+    machine.take(&profile, "anna-laptop").unwrap();
+    machine
+}
+
+fn site() -> Option<(Site, fastrand::Rng)> {
+    let programs = [&site::PROGRAMS[..], &["curl"]].concat();
+    can_run(&programs).then(|| {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        (Site::start(Family::V4).unwrap(), fastrand::Rng::with_seed(seed))
+    })
+}
