@@ -9,3 +9,14 @@ pub mod up;
 mod display;
 mod keys;
 mod tables;
+
+use std::future::Future;
+
+use tokio::task::LocalSet;
+use vmsgate_cli::{CliError, OrFail};
+
+/// Runs a command on this thread: everything about a tunnel stays on one.
+fn on_this_thread<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(LocalSet::new().block_on(&runtime.or_unexpected("cannot start the runtime")?, work))
+}

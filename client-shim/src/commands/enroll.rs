@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use tokio::task::LocalSet;
 use vmsgate_cli::{CliError, Exit, OrFail, Printer, WithHint, human};
 use vmsgate_exchange::{Token, TokenError};
 use vmsgate_shim::keys::{Enrolment, Progress, enroll};
@@ -22,10 +21,6 @@ pub fn execute(args: &EnrollArgs, printer: &Printer) -> Result<Exit, CliError> {
         Some(file) => file.clone(),
         None => default_file(&token)?,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .or_unexpected("cannot start the runtime")?;
     let line = ProgressBar::with_draw_target(
         None,
         if printer.is_json() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() },
@@ -40,7 +35,7 @@ pub fn execute(args: &EnrollArgs, printer: &Printer) -> Result<Exit, CliError> {
         line.set_message(human::printable(&text));
         line.tick();
     };
-    let outcome = LocalSet::new().block_on(&runtime, enroll(&token, &file, progress));
+    let outcome = super::on_this_thread(enroll(&token, &file, progress))?;
     line.finish_and_clear();
     let enrolment = outcome.map_err(|error| {
         let hint = error.hint();

@@ -4,8 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
-use vmsgate_cli::{CliError, Exit, OrFail, Printer, human};
+use vmsgate_cli::{CliError, Exit, Printer, human};
 use vmsgate_shim::keys::Rotated;
 use vmsgate_shim::report::{ErrorReport, SCHEMA_VERSION};
 use vmsgate_shim::{Event, Shim};
@@ -51,11 +50,7 @@ fn report(rotated: &Rotated, printer: &Printer) -> Result<Exit, CliError> {
 /// Opens the tunnel for the rotation alone.
 fn alone(path: &Path, printer: &Printer) -> Result<Rotation, CliError> {
     let profile = read_profile(path, printer)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .or_unexpected("cannot start the runtime")?;
-    LocalSet::new().block_on(&runtime, async {
+    super::on_this_thread(async {
         // A shim that starts meanwhile would take the tunnel away.
         let _instance = claim(&profile, printer)?;
         printer.note("no shim is running: opening the tunnel for the rotation")?;
@@ -74,5 +69,5 @@ fn alone(path: &Path, printer: &Printer) -> Result<Rotation, CliError> {
         let rotation = Rotation::new(rotate().await);
         shim.stop().await;
         Ok(rotation)
-    })
+    })?
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 use vmsgate_cli::args::OutputArgs;
 use vmsgate_cli::logging::{self, Verbosity};
@@ -22,14 +21,10 @@ pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<
     // The live line shows the milestones itself.
     logging::init(output, if display.is_live() { Verbosity::Warnings } else { Verbosity::Milestones });
     let profile = read_profile(path, printer)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .or_unexpected("cannot start the runtime")?;
-    LocalSet::new().block_on(&runtime, async {
+    super::on_this_thread(async {
         let instance = claim(&profile, printer)?;
         run(profile, forwards.clone(), display, instance).await
-    })
+    })?
 }
 
 pub fn read_profile(path: &Path, printer: &Printer) -> Result<Profile, CliError> {
