@@ -1,13 +1,8 @@
 //! What people are told about keys and access.
-
-use std::time::Duration;
-
 use jiff::Timestamp;
 use vmsgate_cli::human;
+use vmsgate_config::profile::EXPIRY_WARNING;
 use vmsgate_shim::Report;
-
-/// Access or a key that ends sooner is worth a word.
-const NOTICE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// The lines of `status`.
 pub fn lines(report: &Report, now: Timestamp) -> Vec<(&'static str, String)> {
@@ -48,7 +43,8 @@ pub fn expiry(end: Timestamp, now: Timestamp) -> Option<String> {
     if !left.is_positive() {
         return Some("access has expired".to_owned());
     }
-    (left.unsigned_abs() < NOTICE).then(|| format!("access ends in {}", human::duration(left.unsigned_abs())))
+    (left.unsigned_abs() < EXPIRY_WARNING)
+        .then(|| format!("access ends in {}", human::duration(left.unsigned_abs())))
 }
 
 fn ago(then: Timestamp, now: Timestamp) -> String {

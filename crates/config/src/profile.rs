@@ -8,6 +8,7 @@
 //! [`SCHEMA_VERSION`] above its own.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ use crate::ports::{PortRange, Protocol};
 
 /// The version of this document; raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
+/// How long before its end people are warned that an access ends, by every program.
+pub const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// The answer to `GET /v1/profile`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

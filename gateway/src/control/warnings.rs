@@ -1,16 +1,15 @@
 //! What the person who uses a client should know.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use vmsgate_config::profile::EXPIRY_WARNING;
 
 use super::caller::Caller;
 use super::facts::ClientFacts;
 
-/// How long before its end a client is warned of.
-pub const EXPIRY_WARNING: SignedDuration = SignedDuration::from_hours(14 * 24);
-
 /// Whether access ends at `expires` and soon.
 pub fn expires_soon(expires: Option<Timestamp>, now: Timestamp) -> bool {
-    expires.is_some_and(|expires| expires > now && expires.duration_since(now) <= EXPIRY_WARNING)
+    expires
+        .is_some_and(|expires| expires > now && expires.duration_since(now).unsigned_abs() <= EXPIRY_WARNING)
 }
 
 /// `newest`: the identity that profiles name now, base64.

@@ -2,16 +2,14 @@
 
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 use vmsgate_cli::{CliError, Style, Table, human};
+use vmsgate_config::profile::EXPIRY_WARNING;
 use vmsgate_keys::{Client, Invitation, Registry, Seen, Standing};
 
 use crate::context::{Context, SCHEMA_VERSION, addresses, registry_error};
-
-/// People are told this long before an access ends.
-const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// A client in JSON: as stored, and whether it may connect now.
 #[derive(Serialize)]
@@ -109,9 +107,9 @@ pub async fn list(context: &Context) -> Result<(), CliError> {
     }
     printer.table(&table)?;
     for client in &clients {
-        if let Some(known) = knowledge.invitations.get(&client.id).filter(|known| known.reused.is_some()) {
-            let about = Known { invitation: Some(known), ..knowledge.about(client, now) };
-            let text = about.invited(now).unwrap_or_default();
+        let known = knowledge.about(client, now);
+        if known.invitation.is_some_and(|invitation| invitation.reused.is_some()) {
+            let text = known.invited(now).unwrap_or_default();
             printer.warning(format_args!("the invitation of `{}` was {text}", client.name))?;
         }
     }
@@ -163,7 +161,7 @@ pub fn expiry(client: &Client) -> String {
 /// When access ends, and how soon if that is soon.
 fn warned_expiry(client: &Client, now: Timestamp) -> String {
     let Some(left) = client.expires.map(|expires| expires.duration_since(now)) else { return expiry(client) };
-    if left.is_negative() || left > EXPIRES_SOON {
+    if left.is_negative() || left.unsigned_abs() > EXPIRY_WARNING {
         return expiry(client);
     }
     format!("{} (in {} days)", expiry(client), left.as_hours() / 24)
