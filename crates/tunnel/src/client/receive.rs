@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{ClientState, transmit};
 use crate::counters::{Counters, Drop};
 use crate::flow::{Direction, Volume};
-use crate::noise::{Kind, Opened, classify, index_of};
+use crate::noise::{Kind, Opened, Tunnel, classify, index_of};
 use crate::packet::Packet;
 use crate::sink::DatagramSink;
 
@@ -45,15 +45,9 @@ impl ClientState {
         datagrams: &mut impl DatagramSink,
         inner: &mut impl FnMut(&Packet<'_>),
     ) {
-        match self.current.tunnel.open(from.ip(), datagram, &mut self.opened) {
-            Ok(Opened::Done) => return,
-            Ok(Opened::Reply(message)) => {
-                transmit(from, message, datagrams);
-                self.counters.handshakes += 1;
-            }
-            Ok(Opened::Packet(bytes)) => deliver(bytes, &self.addresses, &mut self.counters, inner),
-            Ok(Opened::Keepalive) => {}
-            Err(why) => return self.counters.count(why.into()),
+        let Self { current, opened, addresses, counters, .. } = self;
+        if !open(&mut current.tunnel, (from, datagram), opened, addresses, counters, datagrams, inner) {
+            return;
         }
         self.cancel_fallback();
         self.heard(from, datagram.len(), now);
@@ -73,16 +67,10 @@ impl ClientState {
         datagrams: &mut impl DatagramSink,
         inner: &mut impl FnMut(&Packet<'_>),
     ) {
-        let Some(pending) = &mut self.pending else { return };
-        match pending.line.tunnel.open(from.ip(), datagram, &mut self.opened) {
-            Ok(Opened::Done) => return,
-            Ok(Opened::Reply(message)) => {
-                transmit(from, message, datagrams);
-                self.counters.handshakes += 1;
-            }
-            Ok(Opened::Packet(bytes)) => deliver(bytes, &self.addresses, &mut self.counters, inner),
-            Ok(Opened::Keepalive) => {}
-            Err(why) => return self.counters.count(why.into()),
+        let Self { pending, opened, addresses, counters, .. } = self;
+        let Some(pending) = pending else { return };
+        if !open(&mut pending.line.tunnel, (from, datagram), opened, addresses, counters, datagrams, inner) {
+            return;
         }
         self.heard(from, datagram.len(), now);
         self.take_over(now, datagrams);
@@ -154,6 +142,32 @@ impl ClientState {
         self.unanswered_since = None;
         self.counters.traffic.count(Direction::Down, Volume::packet(bytes));
     }
+}
+
+/// Opens a message and does what it asks for. Whether something authentic came with it.
+fn open(
+    tunnel: &mut Tunnel,
+    (from, datagram): (SocketAddr, &[u8]),
+    opened: &mut [u8],
+    addresses: &[IpAddr],
+    counters: &mut Counters,
+    datagrams: &mut impl DatagramSink,
+    inner: &mut impl FnMut(&Packet<'_>),
+) -> bool {
+    match tunnel.open(from.ip(), datagram, opened) {
+        Ok(Opened::Done) => return false,
+        Ok(Opened::Reply(message)) => {
+            transmit(from, message, datagrams);
+            counters.handshakes += 1;
+        }
+        Ok(Opened::Packet(bytes)) => deliver(bytes, addresses, counters, inner),
+        Ok(Opened::Keepalive) => {}
+        Err(why) => {
+            counters.count(why.into());
+            return false;
+        }
+    }
+    true
 }
 
 fn deliver(bytes: &[u8], addresses: &[IpAddr], counters: &mut Counters, inner: &mut impl FnMut(&Packet<'_>)) {
