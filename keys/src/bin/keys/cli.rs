@@ -185,17 +185,8 @@ pub struct AddArgs {
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<TimeArg>,
 
-    /// Public key of a pair that the device made itself and keeps
-    #[arg(long, value_name = "KEY")]
-    pub public_key: Option<PublicKey>,
-
-    /// Write the profile to a new file that only you may read, instead of stdout
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-
-    /// Show the profile as a QR code for a phone, instead of text
-    #[arg(long, conflicts_with = "json")]
-    pub qr: bool,
+    #[command(flatten)]
+    pub profile: ProfileArgs,
 }
 
 #[derive(Args, Debug)]
@@ -254,14 +245,9 @@ pub struct InviteArgs {
     pub qr: bool,
 }
 
+/// Whose key a new profile is for, and how it is handed out.
 #[derive(Args, Debug)]
-pub struct RotateArgs {
-    pub name: String,
-
-    /// How long the present key keeps working
-    #[arg(long, value_name = "LENGTH", default_value = "24h", value_parser = parse_duration)]
-    pub overlap: Duration,
-
+pub struct ProfileArgs {
     /// Public key of a pair that the device made itself and keeps
     #[arg(long, value_name = "KEY")]
     pub public_key: Option<PublicKey>,
@@ -273,6 +259,18 @@ pub struct RotateArgs {
     /// Show the profile as a QR code for a phone, instead of text
     #[arg(long, conflicts_with = "json")]
     pub qr: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct RotateArgs {
+    pub name: String,
+
+    /// How long the present key keeps working
+    #[arg(long, value_name = "LENGTH", default_value = "24h", value_parser = parse_duration)]
+    pub overlap: Duration,
+
+    #[command(flatten)]
+    pub profile: ProfileArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,11 +17,11 @@ pub async fn run(context: &Context, args: AddArgs) -> Result<(), CliError> {
     let (registry, site) = context.site().await?;
     site.check_role(&args.role)?;
     let expires = site.expiry(&args.role, args.expires, Timestamp::now())?;
-    secret_output::check_free(args.out.as_deref())?;
+    secret_output::check_free(args.profile.out.as_deref())?;
     let gateway = GatewayFacts::of(registry, &site).await?;
     let master = context.master_key()?;
 
-    let keys = DeviceKeys::new(args.public_key);
+    let keys = DeviceKeys::new(args.profile.public_key);
     let new = NewClient {
         name: args.name,
         operator: args.operator,
@@ -34,8 +34,8 @@ pub async fn run(context: &Context, args: AddArgs) -> Result<(), CliError> {
     let client = change.add_client(new, &site.ranges, &master).await.map_err(registry_error)?;
     let (name, role) = (&client.name, &client.role);
     let output = Output {
-        out: args.out.as_deref(),
-        qr: args.qr,
+        out: args.profile.out.as_deref(),
+        qr: args.profile.qr,
         done: format!("client `{name}` added with role `{role}` and addresses {}", addresses(&client)),
         if_lost: format!("client `{name}` was added; revoke it and add the device under a new name"),
     };

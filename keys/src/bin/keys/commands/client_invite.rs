@@ -70,7 +70,7 @@ pub async fn run(context: &Context, args: InviteArgs) -> Result<(), CliError> {
     let invited = change.invite(who, end, public, &preshared, &master, &site.ranges).await;
     let (client, invitation) = invited.map_err(registry_error)?;
     let text = token.to_text();
-    commit_with(change, "token", args.out.as_deref(), &format!("{}\n", *text)).await?;
+    commit_with(change, "token", args.out.as_deref(), &Zeroizing::new(format!("{}\n", *text))).await?;
     show(context, &client, &invitation, &text, args.out.as_deref(), args.qr)
         .map_err(|error| CliError::unexpected(format!("the token could not be shown: {error}")))
         .hint(format!("invite `{}` again: the lost token ends with that", client.name))
