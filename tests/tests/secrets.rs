@@ -22,7 +22,6 @@ use vmsgate_tests::{
 const PASSPHRASE: &str = "correct horse battery staple";
 
 #[test]
-#[ignore = "new and not yet proven: run it with --ignored"]
 fn no_secret_is_found_in_output_records_database_arguments_or_after_retirement_in_memory() {
     let Some(mut site) = site() else { return };
     let client = ShimClient::up(&site, "anna-laptop", "smart-client").unwrap();
