@@ -354,7 +354,11 @@ mod tests {
                 let flags = [ACK | PSH, ACK | FIN, ACK | CWR, 2][random.usize(..4)];
                 packets[place] = Spec { flags, ..Spec::parse(&packets[place]) }.packet();
             }
-            3 => packets[place] = Spec { id: 0, traffic_class: 1, ..Spec::parse(&packets[place]) }.packet(),
+            // An identification with DF is of no matter (RFC 6864), so it alone is no trouble: the class changes too.
+            3 => {
+                let packet = Spec::parse(&packets[place]);
+                packets[place] = Spec { id: 0, traffic_class: packet.traffic_class ^ 4, ..packet }.packet();
+            }
             _ => {}
         }
         packets

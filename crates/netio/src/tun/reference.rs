@@ -188,8 +188,9 @@ impl Spec {
 
 /// A generator whose seed is printed, so that a failure can be repeated.
 pub(super) fn seeded() -> fastrand::Rng {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    let given = std::env::var("VMSGATE_TEST_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let seed = given.unwrap_or_else(|| fastrand::u64(..));
+    println!("VMSGATE_TEST_SEED={seed}");
     fastrand::Rng::with_seed(seed)
 }
 
