@@ -55,7 +55,7 @@ fn a_stream_loses_no_byte_while_client_key_preshared_key_and_gateway_identity_ar
     capture(&mut site.keys(&["gateway", "rotate"])).unwrap();
     stream.wait_for_more(BITS / 8).unwrap();
     capture(&mut client.shim(&["rotate"])).unwrap();
-    wait_for_everybody_to_move(&site);
+    site.wait_until_everybody_moved(Duration::from_secs(45)).unwrap();
     let third = Profile::new(std::fs::read_to_string(client.profile()).unwrap());
     assert_ne!(second.key("PublicKey").unwrap(), third.key("PublicKey").unwrap());
     capture(&mut site.keys(&["gateway", "retire"])).unwrap();
@@ -113,18 +113,6 @@ fn a_stock_client_gets_a_new_profile_and_its_old_one_ends_when_the_new_one_is_he
     curl::fetch(new_client.command("curl"), "http://192.168.10.10/file").unwrap();
     assert_no_answer(&site, &old, GRACE);
     curl::fetch(new_client.command("curl"), "http://192.168.10.10/file").unwrap();
-}
-
-fn wait_for_everybody_to_move(site: &Site) {
-    let deadline = Instant::now() + Duration::from_secs(45);
-    loop {
-        let status = capture(&mut site.keys(&["gateway", "status", "--json"])).unwrap();
-        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-        if status["rotation"]["not_moved"].as_array().is_some_and(Vec::is_empty) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{status:#}");
-    }
 }
 
 fn wait_until(client: &ShimClient, what: &str, found: impl Fn(&serde_json::Value) -> bool) {

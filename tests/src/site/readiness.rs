@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 
 use super::{ADMIN, Site};
-use crate::process::{PATIENCE, Process};
+use crate::process::{PATIENCE, Process, capture};
 
 impl Site {
     /// Waits until the running gateway knows of so many clients. Until then a new one is a stranger to it, and WireGuard
@@ -25,6 +25,22 @@ impl Site {
             thread::sleep(Duration::from_millis(50));
         }
         Ok(())
+    }
+
+    /// Asks until no client uses an identity that is to be retired.
+    ///
+    /// # Errors
+    /// When it takes too long, or the product does not say.
+    pub fn wait_until_everybody_moved(&self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let status = capture(&mut self.keys(&["gateway", "status", "--json"]))?;
+            let status: serde_json::Value = serde_json::from_str(&status)?;
+            if status["rotation"]["not_moved"].as_array().is_some_and(Vec::is_empty) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "not everybody has moved: {status:#}");
+        }
     }
 
     /// Asks `/readyz` until it agrees. The gateway prints no promise to wait for; being ready is its own answer.
