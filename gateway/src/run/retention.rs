@@ -197,6 +197,7 @@ mod tests {
         keeper.start(&kept, "gw-1", day(2));
         audit.append(denied(day(2)));
         keeper.running.take().unwrap().await.unwrap();
+        audit.flush().await.unwrap();
         assert_eq!(count(&database, "flow.denied").await, 3, "a day is not over for the others");
         assert!(when_due(&mut keeper).await >= EVERY - FIRST);
         signed(&database, &audit).await;
