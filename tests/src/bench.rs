@@ -6,6 +6,7 @@
 
 pub mod blast;
 pub mod flows;
+pub mod keys;
 pub mod memory;
 pub mod openings;
 pub mod report;

@@ -19,6 +19,8 @@ pub struct Status {
     pub totals: Totals,
     /// Open sessions.
     pub sessions: Vec<SessionStatus>,
+    /// The gateway's keys that it answers with.
+    pub identities: Vec<serde_json::Value>,
 }
 
 /// Counters since the gateway started.

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use vmsgate_tests::{
     bench::{
         flows::{self, Effort},
-        memory, openings,
+        keys, memory, openings,
         report::Report,
     },
     require::can_run,
@@ -42,6 +42,8 @@ enum Subject {
     Memory,
     /// What the audit log costs a new connection
     Openings,
+    /// The life of keys with 10,000 clients: handshakes with one identity and two, commands, 50 revocations
+    Keys,
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the program's output")]
@@ -67,6 +69,9 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Openings) {
         openings::both(&mut report, arguments.repetitions)?;
+    }
+    if wanted(Subject::Keys) {
+        keys::all(&mut report, arguments.repetitions)?;
     }
     println!("{}", report.table());
     Ok(())

@@ -27,6 +27,19 @@ impl Site {
         Ok(())
     }
 
+    /// Waits until the running gateway answers with so many identities.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn wait_for_identities(&self, identities: usize) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.status()?.identities.len() != identities {
+            ensure!(Instant::now() < deadline, "the gateway does not have {identities} identities");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// Asks until no client uses an identity that is to be retired.
     ///
     /// # Errors
