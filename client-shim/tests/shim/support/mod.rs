@@ -1,13 +1,14 @@
-//! A gateway in a thread, made of the real state machine and the real TCP stack, on a UDP port of 127.0.0.1. Behind
-//! it are servers that greet with their address and echo what they are told.
+//! A gateway in a thread, made of the real state machine and the real TCP stack, on a loopback address. Behind it
+//! are servers that greet with their address and echo what they are told.
 
 mod gateway;
 pub mod registry;
 mod serve;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -52,6 +53,15 @@ pub struct Gateway {
     thread: Option<JoinHandle<()>>,
 }
 
+/// An address of this process and this call alone, and a port that the system lends nobody: between two runs of a gateway
+/// it must not become another's.
+fn own_endpoint() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 192 | high & 31, low, NEXT.fetch_add(1, Ordering::Relaxed));
+    (address, 20_000).into()
+}
+
 impl Site {
     pub fn new() -> Self {
         let key = || {
@@ -59,8 +69,7 @@ impl Site {
             fastrand::fill(&mut bytes);
             bytes
         };
-        // Bound for a moment only: what the system has just lent it does not lend again soon.
-        let endpoint = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let endpoint = own_endpoint();
         let (gateway, client, preshared): (StaticSecret, StaticSecret, _) =
             (key().into(), key().into(), key());
         let registry = Registry {
