@@ -2,6 +2,8 @@
 //!
 //! They read the database itself, not the running gateway, so they work while it runs and when it does not.
 
+use std::convert::Infallible;
+
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -28,25 +30,16 @@ pub struct RecordArgs {
     #[arg(long, value_name = "TIME")]
     until: Option<TimeArg>,
 
-    /// Only this client (device)
-    #[arg(long, value_name = "NAME")]
-    client: Option<String>,
-
-    /// Only this operator (person)
-    #[arg(long, value_name = "NAME")]
-    operator: Option<String>,
-
-    /// Only this server, by its name or, for what is no configured server, its address
-    #[arg(long, value_name = "SERVER")]
-    server: Option<String>,
+    #[command(flatten)]
+    about: AboutArgs,
 
     /// Only this session, by its id as `--json`, `--csv` and `who` show it
     #[arg(long, value_name = "ID")]
     session: Option<Uuid>,
 
     /// Only what ended or was refused for this reason, e.g. idle or never-exposed
-    #[arg(long, value_name = "WORD")]
-    reason: Option<String>,
+    #[arg(long, value_name = "WORD", value_parser = label)]
+    reason: Option<Label>,
 
     /// At most this many, the newest first
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
@@ -54,6 +47,22 @@ pub struct RecordArgs {
 
     #[command(flatten)]
     format: FormatArgs,
+}
+
+/// Whom and what records are about.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AboutArgs {
+    /// Only this client (device)
+    #[arg(long, value_name = "NAME", value_parser = label)]
+    pub(super) client: Option<Label>,
+
+    /// Only this operator (person)
+    #[arg(long, value_name = "NAME", value_parser = label)]
+    pub(super) operator: Option<Label>,
+
+    /// Only this server, by its name or, for what is no configured server, its address
+    #[arg(long, value_name = "SERVER", value_parser = label)]
+    pub(super) server: Option<Label>,
 }
 
 /// In which form a listing is printed; the third, JSON, is asked for with the `--json` of all commands.
@@ -152,18 +161,23 @@ pub(super) fn print<Row: Serialize>(
 impl RecordArgs {
     fn filter(&self, now: Timestamp) -> Result<Filter, CliError> {
         let (since, until) = period(self.since, self.until, now)?;
-        let name = |name: &Option<String>| name.as_deref().map(Label::new);
+        let AboutArgs { client, operator, server } = self.about.clone();
         Ok(Filter {
             since,
             until,
-            client: name(&self.client),
-            operator: name(&self.operator),
-            server: name(&self.server),
+            client,
+            operator,
+            server,
             session: self.session,
-            reason: name(&self.reason),
+            reason: self.reason.clone(),
             limit: self.limit,
         })
     }
+}
+
+/// A name to look for. Every text is one.
+pub(super) fn label(text: &str) -> Result<Label, Infallible> {
+    Ok(Label::new(text))
 }
 
 /// The bounds of a period: the first is before the second.

@@ -21,7 +21,7 @@ use super::{super::counted, file::NewFile};
 use crate::commands::{
     Context,
     on_record::{self, Act, Reading},
-    records,
+    records::{self, AboutArgs},
 };
 
 #[derive(Debug, Args)]
@@ -34,24 +34,15 @@ pub struct ExportArgs {
     #[arg(long, value_name = "TIME")]
     until: Option<TimeArg>,
 
-    /// Only this client (device): its sessions, flows and refusals, and administrative acts on it
-    #[arg(long, value_name = "NAME")]
-    client: Option<String>,
-
-    /// Only sessions, flows and refusals of this operator (person)
-    #[arg(long, value_name = "NAME")]
-    operator: Option<String>,
-
-    /// Only flows and refusals of this server, by its name or address
-    #[arg(long, value_name = "SERVER")]
-    server: Option<String>,
+    #[command(flatten)]
+    about: AboutArgs,
 
     /// Everything about this operator, for an access request
     ///
     /// Sessions, flows and refusals; administrative acts on their clients or naming them; and who asked the log
     /// about them.
-    #[arg(long, value_name = "NAME")]
-    subject: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = records::label)]
+    subject: Option<Label>,
 
     /// JSON lines, or CSV with one row a record
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "jsonl")]
@@ -187,14 +178,7 @@ fn failed(error: ExportError) -> CliError {
 impl ExportArgs {
     fn selection(&self, now: Timestamp) -> Result<Selection, CliError> {
         let (since, until) = records::period(self.since, self.until, now)?;
-        let name = |name: &Option<String>| name.as_deref().map(Label::new);
-        Ok(Selection {
-            since,
-            until,
-            client: name(&self.client),
-            operator: name(&self.operator),
-            server: name(&self.server),
-            subject: name(&self.subject),
-        })
+        let AboutArgs { client, operator, server } = self.about.clone();
+        Ok(Selection { since, until, client, operator, server, subject: self.subject.clone() })
     }
 }

@@ -60,7 +60,7 @@ pub enum AuditCommand {
     /// Write records out: for other programs, for an access request, or without names
     ///
     /// One JSON object a line, exactly as it is stored, so that a whole log can be verified elsewhere; or CSV, one row
-    /// a record. The export is itself on record.
+    /// a record. With --client also administrative acts on it. The export is itself on record.
     #[command(after_long_help = after_help(&[
         "vmsgate audit export --since 2026-11-01 --until 2026-12-01 --out november.jsonl",
         "vmsgate audit export --subject 'Anna Berg' --out anna-berg.jsonl",

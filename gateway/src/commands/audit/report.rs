@@ -11,7 +11,7 @@ use std::{io::Write, path::PathBuf};
 use clap::Args;
 use jiff::Timestamp;
 use vmsgate_audit::{
-    Label, UtcTime,
+    UtcTime,
     report::{Report, Scope},
 };
 use vmsgate_cli::{CliError, Exit, OrFail, time::TimeArg};
@@ -21,7 +21,7 @@ use super::{file::NewFile, proof};
 use crate::commands::{
     Context,
     on_record::{self, Act, Reading},
-    records,
+    records::{self, AboutArgs},
 };
 
 #[derive(Debug, Args)]
@@ -34,17 +34,8 @@ pub struct ReportArgs {
     #[arg(long, value_name = "TIME")]
     until: Option<TimeArg>,
 
-    /// Only this client (device)
-    #[arg(long, value_name = "NAME")]
-    client: Option<String>,
-
-    /// Only this operator (person)
-    #[arg(long, value_name = "NAME")]
-    operator: Option<String>,
-
-    /// Only this server, by its name or, for what is no configured server, its address
-    #[arg(long, value_name = "SERVER")]
-    server: Option<String>,
+    #[command(flatten)]
+    about: AboutArgs,
 
     /// Write the page to this new file, readable by you alone
     #[arg(long, value_name = "FILE")]
@@ -76,15 +67,9 @@ impl ReportArgs {
     fn scope(&self, now: Timestamp) -> Result<Scope, CliError> {
         let (since, until) = records::period(Some(self.since), self.until, now)?;
         let end = until.unwrap_or(UtcTime::from(now));
-        let name = |name: &Option<String>| name.as_deref().map(Label::new);
+        let AboutArgs { client, operator, server } = self.about.clone();
         match since {
-            Some(since) if since < end => Ok(Scope {
-                since,
-                until: end,
-                client: name(&self.client),
-                operator: name(&self.operator),
-                server: name(&self.server),
-            }),
+            Some(since) if since < end => Ok(Scope { since, until: end, client, operator, server }),
             _ => Err(CliError::user("the period begins in the future").hint("give a --since that is over")),
         }
     }
