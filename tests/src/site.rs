@@ -11,7 +11,6 @@ use std::{
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -56,8 +55,6 @@ pub struct Site {
     pub topology: Topology,
     folder: TempDir,
     egress: Egress,
-    /// How many were added.
-    clients: AtomicU64,
 }
 
 impl Site {
@@ -94,16 +91,7 @@ impl Site {
         let clip = Clip::make(&binaries::cache()?)?;
         let recording = Recording::start(&topology, clip.clone())?;
         let web = Web::start(&topology, folder.path())?;
-        let site = Self {
-            gateway: None,
-            web,
-            recording,
-            clip,
-            topology,
-            folder,
-            egress,
-            clients: AtomicU64::new(0),
-        };
+        let site = Self { gateway: None, web, recording, clip, topology, folder, egress };
         site.make_private_folder("data")?;
         site.write_private("passphrase", "correct horse battery staple\n")?;
         let endpoint = SocketAddr::new(Topology::gateway_address(outside), PORT);
@@ -214,6 +202,7 @@ impl Site {
         let out = self.data().join(format!("{name}.conf"));
         let path = out.display().to_string();
         let operator = format!("Operator of {name}");
+        let known = self.gateway.is_some().then(|| self.status()).transpose()?.map(|status| status.clients);
         capture(&mut self.keys(&[
             "client",
             "add",
@@ -227,9 +216,8 @@ impl Site {
         ]))?;
         let mode = fs::metadata(&out)?.permissions().mode() & 0o777;
         ensure!(mode == 0o600, "the profile's mode is {mode:o}");
-        let clients = self.clients.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.gateway.is_some() {
-            self.wait_for_clients(clients)?;
+        if let Some(known) = known {
+            self.wait_for_clients(known + 1)?;
         }
         Ok(Profile::new(fs::read_to_string(out)?))
     }
