@@ -42,6 +42,7 @@
 
 mod actor;
 mod atomic_file;
+mod backup;
 mod data_dir;
 mod kdf;
 mod keystore;
@@ -54,6 +55,7 @@ mod seal;
 
 pub use actor::{Actor, User};
 pub use atomic_file::{Existing, write_private};
+pub use backup::{Backup, BackupError, Occupant, OpenBackup};
 pub use data_dir::{DataDir, InitError, Installation};
 pub use keystore::{Keystore, KeystoreError, Problem};
 pub use material::{Fingerprint, KeyError, PresharedKey, PrivateKey, PublicKey};
@@ -61,8 +63,8 @@ pub use passphrase::{Passphrase, PassphraseError};
 pub use profile::Profile;
 pub use ranges::{RangeError, TunnelRanges};
 pub use registry::{
-    Applied, Change, Changes, Client, ClientKey, ClientName, ClientState, Cut, GatewayBeat, Identity,
-    IdentityState, Invitation, Invitee, NewClient, Operator, Presence, Registry, RegistryError, Remark,
-    Revision, Seen, Settings, Standing, Used,
+    Applied, Change, Changes, Client, ClientKey, ClientName, ClientState, Cut, GatewayBeat, Holdings,
+    Identity, IdentityState, Invitation, Invitee, NewClient, Operator, Presence, Registry, RegistryError,
+    Remark, Revision, Seen, Settings, Standing, Used,
 };
 pub use seal::{MasterKey, UnsealError};

@@ -8,9 +8,12 @@
 
 mod address;
 mod audit_key;
+mod backup_record;
 mod change;
 mod client;
+pub(crate) mod dump;
 mod error;
+mod holdings;
 mod identity;
 mod invitation;
 mod invite;
@@ -27,9 +30,12 @@ use std::{path::Path, time::Duration};
 use jiff::Timestamp;
 use vmsgate_audit::{Create, Database};
 
+pub(crate) use backup_record::Restoration;
+pub(crate) use change::whole_millis;
 pub use change::{Applied, Change};
 pub use client::{Client, ClientKey, ClientState, NewClient, Standing};
 pub use error::RegistryError;
+pub use holdings::Holdings;
 pub use identity::{Identity, IdentityState};
 pub use invitation::{Invitation, Used};
 pub use invite::Invitee;

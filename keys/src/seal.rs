@@ -55,11 +55,7 @@ impl MasterKey {
     }
 
     pub(crate) fn seal(&self, field: SealedField<'_>, secret: &[u8; 32]) -> Sealed {
-        let mut nonce = [0; NONCE_BYTES];
-        OsRng.fill_bytes(&mut nonce);
-        let mut bytes = nonce.to_vec();
-        bytes.extend(encrypt(&self.0, &nonce, secret, &field.associated_data()));
-        Sealed(STANDARD.encode(bytes))
+        Sealed(STANDARD.encode(self.seal_document(&field.associated_data(), secret)))
     }
 
     pub(crate) fn unseal(
@@ -70,6 +66,22 @@ impl MasterKey {
         let bytes = STANDARD.decode(&sealed.0).map_err(|_| UnsealError)?;
         let (nonce, ciphertext) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or(UnsealError)?;
         decrypt(&self.0, nonce, ciphertext, &field.associated_data())
+    }
+
+    /// Nonce, ciphertext and tag of anything. What it is bound to must be unlike that of every other use of this key.
+    pub(crate) fn seal_document(&self, bound_to: &[u8], document: &[u8]) -> Vec<u8> {
+        let mut nonce = [0; NONCE_BYTES];
+        OsRng.fill_bytes(&mut nonce);
+        [&nonce[..], &encrypt(&self.0, &nonce, document, bound_to)].concat()
+    }
+
+    pub(crate) fn open_document(
+        &self,
+        bound_to: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
+        let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(UnsealError)?;
+        decrypt_any(&self.0, nonce, ciphertext, bound_to)
     }
 }
 
@@ -106,12 +118,7 @@ impl SealedField<'_> {
     }
 }
 
-pub(crate) fn encrypt(
-    key: &[u8; 32],
-    nonce: &[u8; NONCE_BYTES],
-    secret: &[u8; 32],
-    bound_to: &[u8],
-) -> Vec<u8> {
+pub(crate) fn encrypt(key: &[u8; 32], nonce: &[u8; NONCE_BYTES], secret: &[u8], bound_to: &[u8]) -> Vec<u8> {
     XChaCha20Poly1305::new(key.into())
         .encrypt(XNonce::from_slice(nonce), Payload { msg: secret, aad: bound_to })
         .unwrap_or_else(|_| unreachable!("only messages of many gigabytes cannot be encrypted"))
@@ -123,11 +130,20 @@ pub(crate) fn decrypt(
     ciphertext: &[u8],
     bound_to: &[u8],
 ) -> Result<Zeroizing<[u8; 32]>, UnsealError> {
-    let plain = XChaCha20Poly1305::new(key.into())
+    let plain = decrypt_any(key, nonce, ciphertext, bound_to)?;
+    plain.as_slice().try_into().map(Zeroizing::new).map_err(|_| UnsealError)
+}
+
+fn decrypt_any(
+    key: &[u8; 32],
+    nonce: &[u8; NONCE_BYTES],
+    ciphertext: &[u8],
+    bound_to: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
+    XChaCha20Poly1305::new(key.into())
         .decrypt(XNonce::from_slice(nonce), Payload { msg: ciphertext, aad: bound_to })
         .map(Zeroizing::new)
-        .map_err(|_| UnsealError)?;
-    plain.as_slice().try_into().map(Zeroizing::new).map_err(|_| UnsealError)
+        .map_err(|_| UnsealError)
 }
 
 #[cfg(test)]

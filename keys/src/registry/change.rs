@@ -234,6 +234,6 @@ impl Change {
 }
 
 /// What the database keeps of a time, so that a record says exactly what was stored.
-pub(super) fn whole_millis(time: Timestamp) -> Timestamp {
+pub(crate) fn whole_millis(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }

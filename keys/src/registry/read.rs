@@ -30,6 +30,14 @@ pub(super) async fn clients(db: &Database, selection: Selection<'_>) -> Result<V
     clients_within(&mut tx, selection).await.map_err(|e| e.explained_by(db))
 }
 
+/// Every key of every client, also those that ended long ago.
+pub(super) async fn all_keys(db: &Database) -> Result<Vec<ClientKey>, RegistryError> {
+    let sql = "SELECT client, public_key, sealed_preshared_key, valid_from_ms, valid_until_ms, heard_ms,
+               revision AS added FROM registry_client_key";
+    let rows = sqlx::query(sql).fetch_all(db.pool()).await.map_err(|e| db.explain(e))?;
+    rows.iter().map(|row| key_from_row(row).map(|(_, key)| key)).collect()
+}
+
 /// Reads clients on a connection that may be in the middle of a change.
 pub(super) async fn clients_within(
     connection: &mut AnyConnection,

@@ -75,6 +75,42 @@ pub enum Command {
         "vmsgate-keys --passphrase-file old.txt passwd --new-passphrase-file new.txt",
     ]))]
     Passwd(PasswdArgs),
+
+    /// Write keystore and registry to one sealed file
+    ///
+    /// Works while the gateway runs. The file opens with the passphrase that the keystore has now. The audit log is not
+    /// in it: see `vmsgate audit export` and `vmsgate audit checkpoint`. Overwrites nothing.
+    #[command(after_long_help = examples(&[
+        "vmsgate-keys backup /mnt/safe/vmsgate.backup",
+        "vmsgate-keys --passphrase-file pass.txt backup \"/mnt/safe/vmsgate-$(date +%F).backup\"",
+    ]))]
+    Backup {
+        /// A new file; only you may read it
+        #[arg(value_name = "OUT")]
+        file: PathBuf,
+    },
+
+    /// Make an installation from a backup, in an empty data directory
+    ///
+    /// Everything is as it was when the backup was made: clients that were revoked after that are active again, and keys
+    /// that changed after that do not work. The audit log begins anew, with a record of where it comes from. A
+    /// restoration that was interrupted is simply repeated.
+    #[command(after_long_help = examples(&[
+        "vmsgate-keys restore --dry-run /mnt/safe/vmsgate.backup",
+        "vmsgate-keys --data /var/lib/vmsgate restore /mnt/safe/vmsgate.backup",
+    ]))]
+    Restore(RestoreArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// A file that `vmsgate-keys backup` wrote
+    #[arg(value_name = "IN")]
+    pub file: PathBuf,
+
+    /// Restore into a temporary directory (below $TMPDIR, or /tmp), open every secret, show what it holds, and remove it
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Args, Debug)]

@@ -36,8 +36,8 @@ fn main() -> ExitCode {
 
 async fn execute(context: &Context, command: Command) -> Result<Exit, CliError> {
     use commands::{
-        client_add, client_change, client_invite, client_report, client_revoke, client_rotate,
-        gateway_rotation, gateway_show, init, passwd, raw_keys,
+        backup, client_add, client_change, client_invite, client_report, client_revoke, client_rotate,
+        gateway_rotation, gateway_show, init, passwd, raw_keys, restore,
     };
     match command {
         Command::Init(args) => init::run(context, &args).await?,
@@ -64,6 +64,8 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CliError> 
         Command::Pubkey => raw_keys::pubkey(context)?,
         Command::Genpsk => raw_keys::genpsk(context)?,
         Command::Passwd(args) => passwd::run(context, &args).await?,
+        Command::Backup { file } => backup::run(context, &file).await?,
+        Command::Restore(args) => restore::run(context, &args).await?,
     }
     Ok(Exit::Done)
 }

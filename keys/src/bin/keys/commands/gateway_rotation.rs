@@ -29,15 +29,16 @@ struct Progress {
     invitations: usize,
 }
 
+/// An identity in JSON.
 #[derive(Serialize)]
-struct IdentityReport<'a> {
+pub struct IdentityReport<'a> {
     #[serde(flatten)]
     identity: &'a Identity,
     fingerprint: Fingerprint,
 }
 
 impl<'a> IdentityReport<'a> {
-    fn new(identity: &'a Identity) -> Self {
+    pub fn new(identity: &'a Identity) -> Self {
         Self { identity, fingerprint: identity.public_key.fingerprint() }
     }
 }

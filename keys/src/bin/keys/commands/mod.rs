@@ -1,5 +1,6 @@
 //! One file per command, or per group of commands that share all but a verb.
 
+pub mod backup;
 pub mod client_add;
 pub mod client_change;
 pub mod client_invite;
@@ -12,4 +13,5 @@ pub mod init;
 pub mod new_profile;
 pub mod passwd;
 pub mod raw_keys;
+pub mod restore;
 pub mod secret_output;
