@@ -225,3 +225,99 @@ fn split_at(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Actor, DataDir, Settings, TunnelRanges};
+
+    /// The bytes of a small backup, and what opens it without deriving a key each time.
+    async fn small() -> (Vec<u8>, MasterKey) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            name: "gw-1".to_owned(),
+            endpoints: vec!["vpn.example.org:51820".parse().unwrap()],
+            tunnel: TunnelRanges::new(["10.99.0.0/16".parse().unwrap()]).unwrap(),
+        };
+        let passphrase = Passphrase::new(b"correct horse").unwrap();
+        let data = DataDir::new(folder.path());
+        let made = data.initialise(&passphrase, &settings, &Actor::current()).await.unwrap();
+        let keystore = Keystore::read(&data.keystore()).unwrap();
+        let backup = Backup::make(&made.registry, keystore, &made.master).await.unwrap();
+        made.registry.close().await;
+        backup.write(&folder.path().join("backup")).unwrap();
+        (std::fs::read(folder.path().join("backup")).unwrap(), made.master)
+    }
+
+    fn with_first_line(content: &[u8]) -> Vec<u8> {
+        let line = format!("{WORD}{VERSION} {}\n", hex(&Sha256::digest(content)));
+        [line.as_bytes(), content].concat()
+    }
+
+    #[tokio::test]
+    async fn every_altered_or_missing_byte_is_noticed_before_the_passphrase_is_asked_for() {
+        let (bytes, _) = small().await;
+        assert!(Backup::parse(bytes.clone()).is_ok());
+
+        for index in 0..bytes.len() {
+            for flip in [1, 0x10, 0x80] {
+                let mut altered = bytes.clone();
+                altered[index] ^= flip;
+                assert!(Backup::parse(altered).is_err(), "byte {index} ^ {flip}");
+            }
+            assert!(Backup::parse(bytes[..index].to_vec()).is_err(), "the first {index} bytes");
+        }
+        assert!(matches!(Backup::parse([&bytes[..], b"\n"].concat()), Err(BackupError::Damaged)));
+    }
+
+    #[tokio::test]
+    async fn an_edit_with_a_matching_checksum_still_does_not_open() {
+        let (bytes, master) = small().await;
+        let content = bytes.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
+        let open = |content: &[u8]| Backup::parse(with_first_line(content))?.open_with(master.clone());
+        assert!(open(content).is_ok());
+
+        for index in 0..content.len() {
+            let mut altered = content.to_vec();
+            altered[index] ^= 1;
+            let error = open(&altered).expect_err(&format!("byte {index}"));
+            assert!(matches!(error, BackupError::Damaged | BackupError::Newer), "byte {index}: {error}");
+            assert!(open(&content[..index]).is_err(), "the first {index} bytes");
+        }
+    }
+
+    #[tokio::test]
+    async fn other_files_and_newer_formats_are_told_apart_from_damaged_ones() {
+        let error = |bytes: &[u8]| Backup::parse(bytes.to_vec()).unwrap_err();
+
+        assert!(matches!(error(b""), BackupError::NotABackup));
+        assert!(matches!(error(b"vmsgate-keystore 1\n"), BackupError::NotABackup));
+        assert!(matches!(error(b"vmsgate-backup 2 whatever comes next"), BackupError::Newer));
+        assert!(matches!(error(b"vmsgate-backup one two"), BackupError::Damaged));
+        assert!(matches!(error(b"vmsgate-backup 1 "), BackupError::Damaged));
+    }
+
+    #[tokio::test]
+    async fn rows_of_a_newer_registry_are_refused() {
+        let (bytes, master) = small().await;
+        let open = Backup::parse(bytes).unwrap().open_with(master.clone()).unwrap();
+        let mut dump = serde_json::to_value(&open.dump).unwrap();
+        dump["migration"] = 9999.into();
+
+        let header = &open.backup.content[..open.backup.body];
+        let sealed = master.seal_document(&bound(header), dump.to_string().as_bytes());
+        let newer = Backup::parse(with_first_line(&[header, &sealed].concat())).unwrap();
+
+        assert!(matches!(newer.open_with(master), Err(BackupError::Newer)));
+    }
+
+    #[test]
+    fn what_is_too_large_or_no_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let huge = folder.path().join("huge");
+        File::create(&huge).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+
+        assert!(matches!(Backup::read(&huge), Err(BackupError::TooLarge)));
+        assert!(matches!(Backup::read(folder.path()), Err(BackupError::NotABackup)));
+    }
+}

@@ -81,6 +81,9 @@ const DECISIONS: &[Decision] = &[
     (KEYS, "genpsk", &[], Nothing),
     (KEYS, "pubkey", &[], Nothing),
     (KEYS, "passwd", &["--new-passphrase-file", "passphrase"], Record("admin.keystore.passwd")),
+    (KEYS, "backup", &["new.backup"], RecordOfReading("admin.registry.backup")),
+    (KEYS, "restore", &["vmsgate.backup"], RecordOfANewInstallation("admin.registry.restore")),
+    (KEYS, "restore", &["--dry-run", "vmsgate.backup"], Nothing),
     (GATEWAY, "run", &[], RecordsOfTheGateway),
     (GATEWAY, "demo", &[], Nothing),
     (GATEWAY, "check", &[], Nothing),
@@ -256,7 +259,7 @@ struct Installation(tempfile::TempDir);
 struct State(Vec<(String, Vec<String>)>);
 
 impl Installation {
-    /// Two clients, one of them suspended, and a log that a gateway wrote and signed.
+    /// Two clients, one of them suspended, a log that a gateway wrote and signed, and a backup.
     fn make() -> Self {
         let made = Self(tempfile::tempdir().unwrap());
         fs::write(made.path("passphrase"), "correct horse battery staple\n").unwrap();
@@ -277,6 +280,7 @@ impl Installation {
             succeeds(&arguments.join(" "), made.command(KEYS).args(arguments));
         }
         made.run_the_gateway_once();
+        succeeds("backup", made.command(KEYS).args(["backup", "vmsgate.backup"]));
         assert_eq!(made.beside_the_database(), Vec::<String>::new(), "the gateway left it open");
         made
     }

@@ -199,3 +199,75 @@ fn is_identifier(name: &str) -> bool {
 fn malformed(table: &str, field: &'static str) -> RegistryError {
     RegistryError::Malformed { row: format!("table {}", table.escape_debug()), field }
 }
+
+#[cfg(test)]
+mod tests {
+    use vmsgate_audit::Create;
+
+    use super::*;
+
+    /// A change of the tables that nobody thought through for backups fails here.
+    #[tokio::test]
+    async fn every_table_of_the_registry_is_dumped_or_left_out_on_purpose() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::open(&folder.path().join("vmsgate.db"), Create::Yes).await.unwrap();
+        let registry = Registry::within(db).await.unwrap();
+        let sql =
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'registry!_%' ESCAPE '!'";
+        let mut found: Vec<String> = sqlx::query_scalar(sql).fetch_all(registry.db.pool()).await.unwrap();
+
+        let mut known: Vec<&str> = TABLES.into_iter().chain(["registry_cut", "registry_gateway"]).collect();
+        found.sort();
+        known.sort();
+
+        assert_eq!(found, known);
+    }
+
+    #[tokio::test]
+    async fn rows_of_an_older_registry_are_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::open(&folder.path().join("vmsgate.db"), Create::Yes).await.unwrap();
+        let columns = ["id", "name", "name_key", "operator", "role", "state", "created_ms", "revision"];
+        let text = |text: &str| Cell::Text(text.to_owned());
+        let anna = vec![
+            text("01890000-0000-7000-8000-000000000001"),
+            text("anna"),
+            text("anna"),
+            text("Anna Berg"),
+            text("smart-client"),
+            text("active"),
+            Cell::Number(1),
+            Cell::Number(7),
+        ];
+        let clients = Rows { columns: columns.map(str::to_owned).to_vec(), rows: vec![anna] };
+        let tables = BTreeMap::from([("registry_client".to_owned(), clients)]);
+        let old = Dump { migration: 1, tables, audit_key: None, checkpoints: Vec::new() };
+
+        let registry = Registry::load(db, &old).await.unwrap();
+
+        assert_eq!(registry.client("anna").await.unwrap().operator.as_str(), "Anna Berg");
+        assert_eq!(registry.dump().await.unwrap().migration, migrations().iter().last().unwrap().version);
+    }
+
+    #[tokio::test]
+    async fn names_and_shapes_that_no_dump_has_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = |columns: &[&str], cells| Rows {
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+            rows: vec![cells],
+        };
+        let strange = [
+            ("audit_record", rows(&["seq"], vec![Cell::Number(1)])),
+            ("registry_setting", rows(&["name) SELECT 1; --"], vec![Cell::Number(1)])),
+            ("registry_setting", rows(&["name", "value"], vec![Cell::Number(1)])),
+        ];
+        for (index, (table, rows)) in strange.into_iter().enumerate() {
+            let path = folder.path().join(format!("{index}.db"));
+            let db = Database::open(&path, Create::Yes).await.unwrap();
+            let tables = BTreeMap::from([(table.to_owned(), rows)]);
+            let dump = Dump { migration: 2, tables, audit_key: None, checkpoints: Vec::new() };
+            let error = Registry::load(db, &dump).await.unwrap_err();
+            assert!(matches!(error, RegistryError::Malformed { .. }), "{index}: {error}");
+        }
+    }
+}

@@ -104,21 +104,25 @@ impl Installation {
 
     /// The administrative records: kind and whole record, in order; the hash chain over them is checked.
     pub fn admin_records(&self) -> Vec<(String, Value)> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let db = Database::open(&self.database(), Create::No).await.unwrap();
-            let chain = Chain::admin();
-            let entries = vmsgate_audit::entries(&db, &chain, 0, 10_000).await.unwrap();
-            let head = vmsgate_audit::head(&db, &chain).await.unwrap();
-            db.close().await;
-            let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-            let records = entries.iter().map(|entry| read(&entry.text));
-            let records =
-                records.map(|record| (record["kind"].as_str().unwrap().to_owned(), record)).collect();
-            assert_eq!(vmsgate_audit::chain::verify(&chain, chain.genesis(), entries).unwrap(), head);
-            records
-        })
+        admin_records(&self.database())
     }
+}
+
+/// The administrative records of a database.
+pub fn admin_records(database: &Path) -> Vec<(String, Value)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let db = Database::open(database, Create::No).await.unwrap();
+        let chain = Chain::admin();
+        let entries = vmsgate_audit::entries(&db, &chain, 0, 10_000).await.unwrap();
+        let head = vmsgate_audit::head(&db, &chain).await.unwrap();
+        db.close().await;
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let records = entries.iter().map(|entry| read(&entry.text));
+        let records = records.map(|record| (record["kind"].as_str().unwrap().to_owned(), record)).collect();
+        assert_eq!(vmsgate_audit::chain::verify(&chain, chain.genesis(), entries).unwrap(), head);
+        records
+    })
 }
 
 impl Run {
