@@ -197,7 +197,7 @@ async fn both_identities_answer_until_the_old_one_is_retired() {
     }
 
     let mut change = world.site.registry.change(&Actor::current()).await.unwrap();
-    change.retire_gateway().await.unwrap();
+    change.retire_gateway(None).await.unwrap();
     change.commit().await.unwrap();
     assert!(world.gateway.apply_registry().await.unwrap());
     assert_eq!(world.states(), [IdentityState::Active]);

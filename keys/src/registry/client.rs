@@ -93,6 +93,11 @@ impl Client {
         }
     }
 
+    /// Whether it may connect, now or once it is resumed.
+    pub fn may_come_back(&self, now: Timestamp) -> bool {
+        matches!(self.standing(now), Standing::Active | Standing::Suspended)
+    }
+
     /// The key that the device has: the newest that was heard, or else the first that it was given.
     pub fn current_key(&self, now: Timestamp) -> Option<&ClientKey> {
         let mut valid = self.keys.iter().filter(|key| key.is_valid(now));

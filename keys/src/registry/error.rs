@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use vmsgate_audit::{DbError, StoreError, text::TextError};
 
+use super::ClientName;
 use crate::{material::Fingerprint, seal::UnsealError};
 
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,8 @@ pub enum RegistryError {
     NoSuchInvitation,
     #[error("gateway identity {0} is retiring: a rotation is under way")]
     RotationUnderWay(Fingerprint),
+    #[error("clients seen since {since} still use the retiring identity: {}", first_of(.clients))]
+    IdentityInUse { since: Timestamp, clients: Vec<ClientName> },
     #[error("no gateway identity is retiring")]
     NothingToRetire,
     #[error("tunnel range {range} has no address left")]
@@ -70,6 +73,11 @@ impl RegistryError {
                 "see who still uses it with `vmsgate-keys gateway status`, and end it with `gateway retire`".to_owned()
             }
             Self::NothingToRetire => "begin a rotation with `vmsgate-keys gateway rotate`".to_owned(),
+            Self::IdentityInUse { .. } => {
+                "nothing was changed; `vmsgate-keys client rotate NAME` gives a stock client a new profile, --force cuts \
+                 them off"
+                    .to_owned()
+            }
             Self::RangeExhausted { .. } => {
                 "widen the tunnel range; addresses are not reused, so that the audit log stays unambiguous".to_owned()
             }
@@ -84,5 +92,15 @@ impl RegistryError {
     /// Whether the user can put it right; everything else is a fault.
     pub fn is_users_turn(&self) -> bool {
         !matches!(self, Self::Snapshot(_) | Self::Audit(_))
+    }
+}
+
+/// The first names of a list that may be long.
+fn first_of(clients: &[ClientName]) -> String {
+    const SHOWN: usize = 10;
+    let names: Vec<&str> = clients.iter().take(SHOWN).map(ClientName::as_str).collect();
+    match clients.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
     }
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use sqlx::{Row, any::AnyRow};
+use sqlx::{AnyConnection, Row, any::AnyRow};
 use uuid::Uuid;
 
-use super::{Registry, RegistryError, Revision, read::time};
+use super::{
+    Registry, RegistryError, Revision,
+    read::{ReadError, time},
+};
 use crate::material::PublicKey;
 
 /// How a client was last heard.
@@ -95,10 +98,8 @@ impl Registry {
 
     /// How each client was last heard; clients that never were are not in it.
     pub async fn presence(&self) -> Result<Vec<Seen>, RegistryError> {
-        let sql =
-            "SELECT client, gateway, public_key, identity, last_seen_ms, post_quantum FROM registry_presence";
-        let rows = sqlx::query(sql).fetch_all(self.db.pool()).await.map_err(|e| self.db.explain(e))?;
-        rows.iter().map(seen_from_row).collect()
+        let mut connection = self.db.pool().acquire().await.map_err(|e| self.db.explain(e))?;
+        load_within(&mut connection).await.map_err(|e| e.explained_by(&self.db))
     }
 
     /// A gateway's sign of life, every few seconds, with the revision that it has applied.
@@ -156,6 +157,13 @@ impl Registry {
         let rows = rows.map_err(|e| self.db.explain(e))?;
         rows.iter().map(|row| cut_from_row(row, client, revision)).collect()
     }
+}
+
+pub(super) async fn load_within(connection: &mut AnyConnection) -> Result<Vec<Seen>, ReadError> {
+    let sql =
+        "SELECT client, gateway, public_key, identity, last_seen_ms, post_quantum FROM registry_presence";
+    let rows = sqlx::query(sql).fetch_all(connection).await?;
+    Ok(rows.iter().map(seen_from_row).collect::<Result<_, _>>()?)
 }
 
 fn seen_from_row(row: &AnyRow) -> Result<Seen, RegistryError> {

@@ -1,8 +1,14 @@
 //! The gateway's identities: active, retiring, retired.
 
-use jiff::{SignedDuration, Timestamp};
+use std::collections::HashSet;
 
-use super::{Change, Identity, IdentityState, RegistryError, identity};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::{
+    Change, ClientName, Identity, IdentityState, RegistryError, Revision, identity, presence,
+    read::{self, Selection},
+};
 use crate::seal::{MasterKey, Sealed};
 
 impl Change {
@@ -36,14 +42,24 @@ impl Change {
         Ok(new)
     }
 
-    /// Ends the retiring identity for good: its private key is overwritten.
+    /// Ends the retiring identity for good: its private key is overwritten. Clients that were last heard with it since
+    /// `unless_used_since` stand in the way, if that is given.
     ///
     /// # Errors
-    /// [`RegistryError::NothingToRetire`].
-    pub async fn retire_gateway(&mut self) -> Result<Identity, RegistryError> {
+    /// [`RegistryError::NothingToRetire`], [`RegistryError::IdentityInUse`].
+    pub async fn retire_gateway(
+        &mut self,
+        unless_used_since: Option<Timestamp>,
+    ) -> Result<Identity, RegistryError> {
         let mut present = self.identities().await?.into_iter();
         let before = present.find(|identity| identity.state == IdentityState::Retiring);
         let before = before.ok_or(RegistryError::NothingToRetire)?;
+        if let Some(since) = unless_used_since {
+            let clients = self.users(&before, since).await?;
+            if !clients.is_empty() {
+                return Err(RegistryError::IdentityInUse { since, clients });
+            }
+        }
         let retired = Identity {
             state: IdentityState::Retired,
             retired: Some(self.now),
@@ -53,6 +69,29 @@ impl Change {
         identity::update(&mut self.tx, &retired, self.revision).await.map_err(|e| self.db.explain(e))?;
         self.record("gateway.retire", &retired.name(), Some(&before), Some(&retired))?;
         Ok(retired)
+    }
+
+    /// Whoever may connect and was last heard with `identity`, at `since` or later.
+    async fn users(
+        &mut self,
+        identity: &Identity,
+        since: Timestamp,
+    ) -> Result<Vec<ClientName>, RegistryError> {
+        let seen = presence::load_within(&mut self.tx).await.map_err(|e| e.explained_by(&self.db))?;
+        let users: HashSet<Uuid> = seen
+            .into_iter()
+            .map(|seen| seen.presence)
+            .filter(|presence| presence.identity == identity.public_key && presence.last_seen >= since)
+            .map(|presence| presence.client)
+            .collect();
+        let clients = read::clients_within(&mut self.tx, Selection::NewerThan(Revision::NONE)).await;
+        let clients = clients.map_err(|e| e.explained_by(&self.db))?.into_iter();
+        let mut names: Vec<_> = clients
+            .filter(|client| users.contains(&client.id) && client.may_come_back(self.now))
+            .map(|client| client.name)
+            .collect();
+        names.sort();
+        Ok(names)
     }
 
     async fn identities(&mut self) -> Result<Vec<Identity>, RegistryError> {

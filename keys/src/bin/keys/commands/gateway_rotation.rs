@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use vmsgate_cli::{CliError, Exit, Table, human};
-use vmsgate_keys::{Fingerprint, Identity, IdentityState, Registry, Standing};
+use vmsgate_keys::{Fingerprint, Identity, IdentityState, Registry};
 
 use crate::context::{Context, SCHEMA_VERSION, registry_error};
 
@@ -120,20 +120,14 @@ pub async fn retire(context: &Context, seen_within: Duration, force: bool) -> Re
     let now = Timestamp::now();
     let identities = registry.identities().await.map_err(registry_error)?;
     let retiring = identities.iter().find(|identity| identity.state == IdentityState::Retiring);
-    let mut invitations = 0;
-    if let Some(retiring) = retiring {
-        let progress = progress(registry, retiring, now).await?;
-        invitations = progress.invitations;
-        let since = SignedDuration::try_from(seen_within).unwrap_or(SignedDuration::MAX);
-        let since = now.saturating_sub(since).unwrap_or(Timestamp::MIN);
-        let in_the_way: Vec<_> =
-            progress.not_moved.iter().filter(|straggler| straggler.last_seen >= since).collect();
-        if !force && !in_the_way.is_empty() {
-            return Err(refusal(&in_the_way, seen_within));
-        }
-    }
+    let invitations = match retiring {
+        Some(retiring) => open_invitations(registry, retiring, now).await?,
+        None => 0,
+    };
+    let length = SignedDuration::try_from(seen_within).unwrap_or(SignedDuration::MAX);
+    let since = now.saturating_sub(length).unwrap_or(Timestamp::MIN);
     let mut change = registry.change(&context.actor()).await.map_err(registry_error)?;
-    let retired = change.retire_gateway().await.map_err(registry_error)?;
+    let retired = change.retire_gateway((!force).then_some(since)).await.map_err(registry_error)?;
     change.commit().await.map_err(registry_error)?;
     registry.forget_overwritten().await.map_err(registry_error)?;
     let printer = &context.printer;
@@ -149,20 +143,15 @@ pub async fn retire(context: &Context, seen_within: Duration, force: bool) -> Re
     Ok(())
 }
 
-fn refusal(in_the_way: &[&Straggler], seen_within: Duration) -> CliError {
-    const SHOWN: usize = 10;
-    let names: Vec<&str> = in_the_way.iter().take(SHOWN).map(|straggler| straggler.client.as_str()).collect();
-    let more = match in_the_way.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    CliError::user(format!(
-        "{} clients seen within {} still use the retiring identity: {}{more}",
-        in_the_way.len(),
-        human::duration(seen_within),
-        names.join(", ")
-    ))
-    .hint("nothing was changed; `vmsgate-keys client rotate NAME` gives a stock client a new profile, --force cuts them off")
+/// How many open invitations have tokens that name the retiring identity.
+async fn open_invitations(
+    registry: &Registry,
+    retiring: &Identity,
+    now: Timestamp,
+) -> Result<usize, CliError> {
+    let invitations = registry.invitations().await.map_err(registry_error)?;
+    let old = |at: Timestamp| retiring.retiring_since.is_some_and(|since| at < since);
+    Ok(invitations.iter().filter(|invitation| invitation.is_open(now) && old(invitation.created)).count())
 }
 
 async fn progress(registry: &Registry, retiring: &Identity, now: Timestamp) -> Result<Progress, CliError> {
@@ -170,8 +159,7 @@ async fn progress(registry: &Registry, retiring: &Identity, now: Timestamp) -> R
     let seen: HashMap<_, _> = seen.into_iter().map(|seen| (seen.presence.client, seen)).collect();
     let (mut moved, mut never_seen, mut not_moved) = (0, 0, Vec::new());
     for client in registry.clients().await.map_err(registry_error)? {
-        // A suspended one may come back.
-        if matches!(client.standing(now), Standing::Revoked | Standing::Expired) {
+        if !client.may_come_back(now) {
             continue;
         }
         match seen.get(&client.id) {
@@ -186,9 +174,6 @@ async fn progress(registry: &Registry, retiring: &Identity, now: Timestamp) -> R
         }
     }
     not_moved.sort_by_key(|straggler| std::cmp::Reverse(straggler.last_seen));
-    let open = registry.invitations().await.map_err(registry_error)?;
-    let old = |at: Timestamp| retiring.retiring_since.is_some_and(|since| at < since);
-    let invitations =
-        open.iter().filter(|invitation| invitation.is_open(now) && old(invitation.created)).count();
+    let invitations = open_invitations(registry, retiring, now).await?;
     Ok(Progress { moved, never_seen, not_moved, invitations })
 }
