@@ -64,9 +64,9 @@ struct Header {
 /// A backup whose rows were unsealed.
 #[derive(Debug)]
 pub struct OpenBackup {
-    pub(crate) backup: Backup,
-    pub(crate) master: MasterKey,
-    pub(crate) dump: Dump,
+    backup: Backup,
+    master: MasterKey,
+    dump: Dump,
 }
 
 impl Backup {
@@ -183,11 +183,11 @@ impl Backup {
     }
 
     /// The installation's oldest public key, which tells installations apart. Only a claim before the backup is open.
-    pub(crate) fn installation(&self) -> &str {
+    fn installation(&self) -> &str {
         &self.header.installation
     }
 
-    pub(crate) fn keystore(&self) -> &Keystore {
+    fn keystore(&self) -> &Keystore {
         &self.keystore
     }
 }

@@ -296,7 +296,8 @@ fn an_installation_that_could_not_be_restored_is_not_backed_up() {
         registry.close().await;
     });
 
-    let refused = installation.run(&["backup", "backup"]).refused("the installation is damaged");
+    let refused =
+        installation.run(&["backup", "backup"]).refused("the installation cannot be backed up as it is");
 
     assert!(refused.stderr.contains("the pre-shared key of client key"), "{}", refused.stderr);
     assert!(!installation.path("backup").exists());

@@ -1,7 +1,6 @@
 //! What an installation holds, found out by opening all of it.
 
 use jiff::Timestamp;
-use serde::Serialize;
 use vmsgate_audit::VerifyingKey;
 
 use super::{
@@ -10,7 +9,7 @@ use super::{
 use crate::{actor::Actor, seal::MasterKey};
 
 /// What an installation holds. Every secret of it was unsealed once.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Holdings {
     pub settings: Settings,
     /// The oldest first.

@@ -20,9 +20,10 @@ pub async fn run(context: &Context, out: &Path) -> Result<(), CliError> {
     let master = context.master_key()?;
     let keystore = Keystore::read(&context.data_dir()?.keystore()).map_err(keystore_error)?;
     // What could not be restored shall not look like a backup.
-    let holdings = registry.open_everything(&master).await.map_err(|error| {
-        registry_error(error).context("the installation is damaged, and a backup of it would be useless")
-    })?;
+    let holdings = registry
+        .open_everything(&master)
+        .await
+        .map_err(|error| registry_error(error).context("the installation cannot be backed up as it is"))?;
     let backup = Backup::make(registry, keystore, &master).await.map_err(failed)?;
     backup.write(out).map_err(failed)?;
     registry.backed_up(&backup, &context.actor()).await.map_err(|error| {
