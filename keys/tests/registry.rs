@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use vmsgate_keys::{
-    Actor, ClientState, DataDir, Installation, NewClient, Passphrase, PresharedKey, PrivateKey,
-    RegistryError, Settings, TunnelRanges,
+    Actor, Backup, ClientState, DataDir, Installation, Keystore, NewClient, Passphrase, PresharedKey,
+    PrivateKey, RegistryError, Settings, TunnelRanges,
 };
 
 struct Fixture {
     installation: Installation,
     ranges: TunnelRanges,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -28,7 +28,7 @@ impl Fixture {
         let passphrase = Passphrase::new(b"correct horse battery staple").unwrap();
         let data = DataDir::new(folder.path());
         let installation = data.initialise(&passphrase, &settings, &Actor::current()).await.unwrap();
-        Self { installation, ranges, _folder: folder }
+        Self { installation, ranges, folder }
     }
 
     /// Adds clients in one change and returns the addresses of the last one.
@@ -191,4 +191,13 @@ async fn ten_thousand_clients_load_at_once() {
     eprintln!("10,000 clients loaded and unsealed in {taken:?}; an idle poll takes {:?}", start.elapsed());
 
     assert_eq!((clients.len(), opened), (10_000, 10_000));
+
+    let start = Instant::now();
+    let keystore = Keystore::read(&fixture.folder.path().join("keystore")).unwrap();
+    let backup = Backup::make(registry, keystore, &fixture.installation.master).await.unwrap();
+    let (bytes, made) = (backup.bytes(), start.elapsed());
+    let passphrase = Passphrase::new(b"correct horse battery staple").unwrap();
+    let restored = backup.open(&passphrase).unwrap().rehearse(&Actor::current()).await.unwrap();
+    eprintln!("backed up in {made:?} as {bytes} bytes; restored after {:?}", start.elapsed());
+    assert_eq!(restored.clients, 10_000);
 }
