@@ -72,7 +72,7 @@ pub enum EnrollError {
     NotPending(PathBuf),
     #[error("the gateway at {endpoint} does not answer{}", trouble.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
     NoAnswer { endpoint: String, trouble: Option<String> },
-    #[error("the invitation was used already, by another device: {0}")]
+    #[error("the invitation was used already: {0}")]
     Used(String),
     #[error("the gateway cannot enrol anybody now: {0}")]
     Unavailable(String),

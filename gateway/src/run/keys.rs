@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 use uuid::Uuid;
+use vmsgate_cli::human;
 use vmsgate_config::Config;
 use vmsgate_exchange::body::{Enrolled, SCHEMA_VERSION, code};
 use vmsgate_keys::{Actor, Client, Identity, MasterKey, Registry, RegistryError};
@@ -171,12 +172,14 @@ fn busy() -> HttpError {
 /// What the client learns. Nothing of the gateway's inside, and nothing of other clients.
 fn refusal(error: &RegistryError) -> HttpError {
     let (status, code, message) = match error {
-        RegistryError::InvitationUsed { .. } => (
-            StatusCode::CONFLICT,
-            code::INVITATION_USED,
-            "another device has used this invitation. If that was not you, tell your administrator at once: \
-             the invitation was seen by somebody else",
-        ),
+        RegistryError::InvitationUsed { at, .. } => {
+            let message = format!(
+                "another device used it at {}; if that was not you, tell your administrator at once: somebody else has \
+                 seen the invitation",
+                human::time(*at)
+            );
+            return HttpError::new(StatusCode::CONFLICT, code::INVITATION_USED, message);
+        }
         RegistryError::InvitationExpired { .. } | RegistryError::NoSuchInvitation => {
             (StatusCode::GONE, code::INVITATION_EXPIRED, "the invitation is over; ask for a new one")
         }
