@@ -1,7 +1,7 @@
 //! A fresh pre-shared key of the keys in use, agreed with ML-KEM-768. It is never stored.
 
 use jiff::Timestamp;
-use vmsgate_exchange::body::{Answer, NewPresharedKey, SCHEMA_VERSION};
+use vmsgate_exchange::body::{Answer, NewPresharedKey, SCHEMA_VERSION, code};
 use vmsgate_exchange::{Binding, Offer, Purpose};
 use vmsgate_tunnel::client::ClientKeys;
 
@@ -16,6 +16,11 @@ impl Keeper {
             NewPresharedKey { schema_version: SCHEMA_VERSION, encapsulation_key: offer.encapsulation_key() };
         let answer: Answer = match self.control.post("/v1/psk", &body).await {
             Ok(answer) => answer,
+            // A rotation or a restart a moment ago: it is tried again after the gateway's pause, and nobody has to know.
+            Err(error) if error.code() == Some(code::TOO_OFTEN) => {
+                tracing::debug!(%error, "{WHAT}");
+                return false;
+            }
             Err(error) => {
                 self.note_refusal(WHAT, &error);
                 return false;

@@ -64,6 +64,8 @@ pub mod code {
     /// Another device used the invitation.
     pub const INVITATION_USED: &str = "invitation-used";
     pub const INVITATION_EXPIRED: &str = "invitation-expired";
+    /// The same client asked a moment ago.
+    pub const TOO_OFTEN: &str = "too-often";
     /// The registry or the audit log cannot be written now; try again.
     pub const UNAVAILABLE: &str = "unavailable";
 }
