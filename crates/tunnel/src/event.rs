@@ -126,12 +126,13 @@ pub enum GatewayEvent {
         opened: UnixMillis,
         at: UnixMillis,
     },
-    /// A client was heard for the first time under a client key or an identity other than before; also with the
-    /// beginning of a session.
+    /// A client was heard for the first time under a client key or an identity other than before, or its session became
+    /// post-quantum or is so no longer; also with the beginning of a session.
     KeyConfirmed {
         client: Uuid,
         key: PublicKey,
         identity: PublicKey,
+        post_quantum: bool,
         at: UnixMillis,
     },
     FlowOpened {

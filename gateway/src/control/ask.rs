@@ -20,8 +20,8 @@ pub enum Ask {
     Enrol { new: KeyOffer, reply: Reply<Enrolled> },
     /// Of a device: register this key beside its own.
     Offer { new: KeyOffer, reply: Reply<()> },
-    /// Of a device: use this pre-shared key with the key that the tunnel runs under.
-    Agree { preshared: Preshared, reply: Reply<()> },
+    /// Of a device: this pre-shared key was agreed for this key of its, and is used with it from now on.
+    Agree { key: PublicKey, preshared: Preshared, reply: Reply<()> },
 }
 
 /// A key that a client made, and what was agreed to go with it.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use vmsgate_exchange::body::{Answer, Enrolled, NewKey, NewPresharedKey, SCHEMA_VERSION, code};
 use vmsgate_exchange::{Agreed, Binding, Purpose, answer};
 use vmsgate_keys::{PresharedKey, PublicKey};
+use vmsgate_tunnel::noise::Preshared;
 
 use super::ask::{Ask, KeyOffer, Reply};
 use super::http::Exchange;
@@ -33,7 +34,11 @@ pub(super) async fn keys(
     body: Body,
 ) -> Result<Json<Answer>, HttpError> {
     let (ciphertext, new) = exchange.new_key(Purpose::Rotation, json_body(&headers, body).await?)?;
+    let (key, preshared) = (new.public_key, Preshared::from(*new.preshared.as_bytes()));
     exchange.ask(|reply| Ask::Offer { new, reply }).await?;
+    // It comes from ML-KEM and this session as well: a role that insists on that lets connections go on. A client whose
+    // session is over has none to go on with.
+    let _ = exchange.ask(|reply| Ask::Agree { key, preshared, reply }).await;
     Ok(Json(Answer { schema_version: SCHEMA_VERSION, ciphertext }))
 }
 
@@ -46,7 +51,7 @@ pub(super) async fn psk(
     check_version(schema_version)?;
     let key = exchange.caller.key;
     let (ciphertext, preshared) = exchange.agree(Purpose::Renewal, &key, &encapsulation_key)?;
-    exchange.ask(|reply| Ask::Agree { preshared, reply }).await?;
+    exchange.ask(|reply| Ask::Agree { key, preshared, reply }).await?;
     Ok(Json(Answer { schema_version: SCHEMA_VERSION, ciphertext }))
 }
 

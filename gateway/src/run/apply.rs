@@ -125,8 +125,7 @@ impl Gateway {
             Call::Offer { client, name, new, reply } => {
                 self.key_changes.offer(place, (client, name), new, reply);
             }
-            Call::Heard { client, key, identity, at } => {
-                let post_quantum = self.present.0.get(&client).is_some_and(|seen| seen.post_quantum);
+            Call::Heard { client, key, identity, post_quantum, at } => {
                 self.heard(Presence { client, key, identity, last_seen: timestamp(at), post_quantum });
             }
         }

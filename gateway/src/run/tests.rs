@@ -147,7 +147,13 @@ async fn a_key_that_was_heard_is_noted_and_its_client_is_present() {
     let client = world.site.registry.client("bert-laptop").await.unwrap();
     assert!(world.gateway.clients.is_unheard(&key));
 
-    world.gateway.take_call(Call::Heard { client: client.id, key, identity, at: unix_now() });
+    world.gateway.take_call(Call::Heard {
+        client: client.id,
+        key,
+        identity,
+        post_quantum: true,
+        at: unix_now(),
+    });
     let World { folder, site, gateway, .. } = world;
     gateway.end("test").await.unwrap();
     let client = site.registry.client("bert-laptop").await.unwrap();
@@ -156,6 +162,7 @@ async fn a_key_that_was_heard_is_noted_and_its_client_is_present() {
     let seen = &presence[0];
     assert_eq!((seen.gateway.as_str(), seen.presence.client), ("gw-1", client.id));
     assert_eq!((seen.presence.key, seen.presence.identity), (key, identity));
+    assert!(seen.presence.post_quantum);
     drop(folder);
 }
 

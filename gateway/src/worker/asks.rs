@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use tokio::sync::mpsc;
 use uuid::Uuid;
-use vmsgate_exchange::body::Enrolled;
+use vmsgate_exchange::body::{Enrolled, code};
 use vmsgate_keys::PublicKey;
 use vmsgate_tunnel::event::UnixMillis;
 
@@ -39,11 +39,12 @@ pub enum Call {
         new: KeyOffer,
         reply: Reply<()>,
     },
-    /// A client was heard under a key or an identity other than before.
+    /// A client is heard under other keys than before.
     Heard {
         client: Uuid,
         key: PublicKey,
         identity: PublicKey,
+        post_quantum: bool,
         at: UnixMillis,
     },
 }
@@ -84,10 +85,14 @@ impl Core {
     /// Nobody waits for an answer any more when the connection is gone: then it is dropped.
     fn handle_ask(&mut self, caller: &Caller, ask: Ask, now: Instant) {
         match ask {
-            Ask::Agree { preshared, reply } => {
-                let _ = reply.send(if !self.ask_limits.may_agree(caller.id, now) {
-                    Err(too_often(AGREEMENT_INTERVAL))
-                } else if self.state.agree(caller.id, (*caller.key.as_bytes()).into(), preshared) {
+            // A new key's comes with the key, which has a limit of its own.
+            Ask::Agree { key, reply, .. }
+                if key == caller.key && !self.ask_limits.may_agree(caller.id, now) =>
+            {
+                let _ = reply.send(Err(too_often(AGREEMENT_INTERVAL)));
+            }
+            Ask::Agree { key, preshared, reply } => {
+                let _ = reply.send(if self.state.agree(caller.id, (*key.as_bytes()).into(), preshared) {
                     Ok(())
                 } else {
                     let message =
@@ -124,7 +129,7 @@ impl Core {
 
 fn too_often(interval: Duration) -> HttpError {
     let message = format!("asked too often; try again in {} s", interval.as_secs());
-    HttpError::new(StatusCode::TOO_MANY_REQUESTS, "too-often", message)
+    HttpError::new(StatusCode::TOO_MANY_REQUESTS, code::TOO_OFTEN, message)
 }
 
 #[cfg(test)]

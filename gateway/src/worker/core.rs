@@ -310,12 +310,15 @@ impl Core {
                     last_forwarded: *last_forwarded,
                     flows_cut: *flows_cut,
                 }),
-                GatewayEvent::KeyConfirmed { client, key, identity, at } => self.call(Call::Heard {
-                    client: *client,
-                    key: PublicKey::from_bytes(key.to_bytes()),
-                    identity: PublicKey::from_bytes(identity.to_bytes()),
-                    at: *at,
-                }),
+                GatewayEvent::KeyConfirmed { client, key, identity, post_quantum, at } => {
+                    self.call(Call::Heard {
+                        client: *client,
+                        key: PublicKey::from_bytes(key.to_bytes()),
+                        identity: PublicKey::from_bytes(identity.to_bytes()),
+                        post_quantum: *post_quantum,
+                        at: *at,
+                    });
+                }
                 _ => {}
             }
             if let Some(evidence) = &mut self.evidence {

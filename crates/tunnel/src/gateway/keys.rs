@@ -6,7 +6,7 @@ use uuid::Uuid;
 use x25519_dalek::PublicKey;
 
 use super::GatewayState;
-use crate::event::SessionEnd;
+use crate::event::{GatewayEvent, SessionEnd};
 use crate::noise::{Identity, Preshared};
 use crate::sink::DatagramSink;
 
@@ -16,7 +16,8 @@ const AFTERGLOW: Duration = Duration::from_secs(10);
 impl GatewayState {
     /// Notes a pre-shared key that was agreed with a client through its tunnel, to be used with this client key of its:
     /// in memory only, until the session ends. It takes the place of the one before when the client is first heard under
-    /// it. False when the client has no session or no such key.
+    /// it. It may be the one that was registered with a new key in this session. False when the client has no session or no
+    /// such key.
     pub fn agree(&mut self, client: Uuid, key: PublicKey, preshared: Preshared) -> bool {
         let Some(&at) = self.by_client.get(&client) else { return false };
         let Some(peer) = self.peers.get_mut(at as usize) else { return false };
@@ -117,9 +118,17 @@ impl GatewayState {
         }
     }
 
-    /// A client is heard through this tunnel from now on: tells its session so. When that is the first time under an
-    /// agreed pre-shared key, the one before it ends; when it is no agreed one, the client has lost the agreed one.
-    pub(super) fn adopt(&mut self, at: u32, slot: u32, now: Instant, datagrams: &mut impl DatagramSink) {
+    /// A client is heard through this tunnel from now on: tells its session so, which may be a new one, and everybody else.
+    /// When that is the first time under an agreed pre-shared key, the one before it ends; when it is no agreed one, the
+    /// client has lost the agreed one.
+    pub(super) fn adopt(
+        &mut self,
+        at: u32,
+        slot: u32,
+        is_new: bool,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) {
         let Some(tunnel) = self.tunnels.get_mut(slot as usize) else { return };
         (tunnel.heard, tunnel.superseded) = (true, None);
         let (key, identity, preshared) = (tunnel.key, tunnel.identity, tunnel.preshared.clone());
@@ -136,13 +145,19 @@ impl GatewayState {
             }
             over = over.filter(|over| held.key.preshared.as_ref() != Some(over));
         }
-        let mut lost = false;
+        let (mut lost, mut changed) = (false, is_new);
         if let Some(session) = &mut peer.session {
             let info = &mut session.info;
             lost = info.post_quantum && !post_quantum;
+            changed |= (info.key, info.identity, info.post_quantum) != (key, identity, post_quantum);
             (info.key, info.identity, info.post_quantum) = (key, identity, post_quantum);
         }
+        let client = peer.info.id;
         lost = lost && peer.role.is_some_and(|role| self.policy.requires_post_quantum(role));
+        if changed {
+            let at = self.unix(now);
+            self.events.push_back(GatewayEvent::KeyConfirmed { client, key, identity, post_quantum, at });
+        }
         if over.is_some() {
             for slot in self.tunnels_with(at, key, &over) {
                 if let Some(tunnel) = self.tunnels.get_mut(slot as usize) {

@@ -311,7 +311,7 @@ impl GatewayState {
     /// Ends a tunnel. If it was the one heard last, the client is answered through the one heard before.
     fn remove_tunnel(&mut self, slot: u32, now: Instant, datagrams: &mut impl DatagramSink) {
         if let Some((at, next)) = self.forget_tunnel(slot) {
-            self.adopt(at, next, now, datagrams);
+            self.adopt(at, next, false, now, datagrams);
         }
     }
 

@@ -68,21 +68,15 @@ impl GatewayState {
         let before = peer.active.replace(slot);
         peer.tunnels.retain(|other| *other != slot);
         peer.tunnels.push(slot);
-        let heard_under = peer.session.as_ref().map(|session| (session.info.key, session.info.identity));
+        let is_new = peer.session.is_none();
         if let Some(before) = before.and_then(|before| self.tunnels.get_mut(before as usize)) {
             before.superseded = Some(before.tunnel.newest_index());
         }
         self.by_endpoint.insert(from, slot);
-        if heard_under.is_none() {
+        if is_new {
             self.begin_session(at, (key, identity), from, now);
         }
-        self.adopt(at, slot, now, datagrams);
-        if heard_under != Some((key, identity))
-            && let Some(peer) = self.peers.get(at as usize)
-        {
-            let (client, at) = (peer.info.id, self.unix(now));
-            self.events.push_back(GatewayEvent::KeyConfirmed { client, key, identity, at });
-        }
+        self.adopt(at, slot, is_new, now, datagrams);
         true
     }
 

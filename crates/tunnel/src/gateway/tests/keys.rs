@@ -242,3 +242,44 @@ fn a_role_that_insists_reaches_servers_only_under_an_agreed_key_and_control_serv
     assert!(world.gateway.flows().iter().all(|flow| flow.allowed.control));
     assert!(!world.post_quantum());
 }
+
+/// A session that its role lets reach servers, with a connection.
+fn insisting() -> World {
+    let mut world = World::new();
+    world.configure(requiring_post_quantum());
+    world.connect(0);
+    let keys = world.agree(8);
+    world.move_to(keys);
+    open_tcp(&mut world);
+    world
+}
+
+#[test]
+fn a_role_that_insists_lets_a_connection_go_on_when_the_key_is_rotated_in_band() {
+    let mut world = insisting();
+    let keys = world.offer_key();
+    let registered = keys.preshared.clone().unwrap();
+    let (id, new) = (world.configs[0].info.id, PublicKey::from(&keys.secret));
+    assert!(world.gateway.agree(id, new, registered));
+    world.move_to(keys.clone());
+    assert!(world.closed().is_empty() && world.post_quantum());
+    assert_eq!(world.gateway.sessions().next().unwrap().info.key, new);
+
+    // With the next agreement the registered one is no agreed one any more.
+    let fresh = world.agree(9);
+    world.move_to(fresh);
+    assert!(world.closed().is_empty() && world.post_quantum());
+    world.restart_client(ClientKeys { agreed: None, ..keys }, 4001);
+    world.connect(0);
+    assert_eq!(world.closed(), [CloseReason::Policy]);
+    assert!(!world.post_quantum());
+}
+
+#[test]
+fn a_registered_key_that_nobody_agreed_in_the_session_is_none_for_a_role_that_insists() {
+    let mut world = insisting();
+    let keys = world.offer_key();
+    world.move_to(keys);
+    assert_eq!(world.closed(), [CloseReason::Policy]);
+    assert!(!world.post_quantum());
+}

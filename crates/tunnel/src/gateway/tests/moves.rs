@@ -174,14 +174,21 @@ fn a_stream_passes_whole_while_client_key_preshared_key_and_identity_change_one_
     }
     stream.is_complete();
     let confirmed = stream.world.events.iter().filter_map(|event| match event {
-        GatewayEvent::KeyConfirmed { client, key, identity, .. } => Some((*client, *key, *identity)),
+        GatewayEvent::KeyConfirmed { client, key, identity, post_quantum, .. } => {
+            Some((*client, *key, *identity, *post_quantum))
+        }
         _ => None,
     });
     let (id, world) = (stream.world.configs[0].info.id, &stream.world);
     let [old, new] = [0, 1].map(|at| world.configs[0].keys[at].public);
     let identity = PublicKey::from(&world.identity);
-    let wanted = [(id, old, identity), (id, new, identity), (id, new, world.keys[0].gateway)];
-    assert_eq!(confirmed.collect::<Vec<_>>(), wanted, "an agreed key is no other client key");
+    let wanted = [
+        (id, old, identity, false),
+        (id, new, identity, false),
+        (id, new, identity, true),
+        (id, new, world.keys[0].gateway, true),
+    ];
+    assert_eq!(confirmed.collect::<Vec<_>>(), wanted);
 }
 
 #[test]

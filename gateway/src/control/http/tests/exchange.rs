@@ -24,7 +24,7 @@ fn binding(purpose: Purpose, client: &PublicKey) -> Binding<'_> {
     Binding { purpose, carrier: &[1; 32], client: client.as_bytes(), gateway: &[3; 32] }
 }
 
-/// Asks, and answers what the interface asks for with `granted`; also what that was.
+/// Asks, and answers what the interface asks for first with `granted`; also what that was. Nobody answers the rest.
 async fn grant<T>(
     caller: Caller,
     request: Request<Body>,
@@ -32,7 +32,12 @@ async fn grant<T>(
 ) -> ((StatusCode, Value), T) {
     let (asking, mut asks) = mpsc::channel(1);
     let exchange = Exchange { caller, state: state(), asking };
-    tokio::join!(answered(exchange, request), async { granted(asks.recv().await.unwrap()) })
+    let granting = async {
+        let granted = granted(asks.recv().await.unwrap());
+        drop(asks);
+        granted
+    };
+    tokio::join!(answered(exchange, request), granting)
 }
 
 fn accept(offer: Offer, answer: &Value, binding: &Binding<'_>) -> Agreed {
@@ -53,13 +58,40 @@ async fn a_device_registers_a_new_key_with_a_pre_shared_key_that_both_sides_have
     assert_eq!(&*accept(offer, &answer.1, &binding(Purpose::Rotation, &key)), theirs.as_bytes());
 }
 
+/// What the gateway is asked for with a rotation, when the registry answers so.
+async fn asked_for(registered: Result<(), HttpError>) -> Vec<Ask> {
+    let (asking, mut asks) = mpsc::channel(1);
+    let exchange = Exchange { caller: caller("narrow"), state: state(), asking };
+    let answering = async {
+        let Some(Ask::Offer { new, reply }) = asks.recv().await else { panic!("no offer") };
+        reply.send(registered).unwrap();
+        let mut rest = Vec::new();
+        while let Some(ask) = asks.recv().await {
+            let Ask::Agree { key, preshared, reply } = ask else { panic!("{ask:?}") };
+            assert_eq!((key, &*preshared), (new.public_key, new.preshared.as_bytes()));
+            reply.send(Ok(())).unwrap();
+            rest.push(Ask::Agree { key, preshared, reply: oneshot::channel().0 });
+        }
+        rest
+    };
+    tokio::join!(answered(exchange, post("/v1/keys", new_key(&Offer::new()))), answering).1
+}
+
+#[tokio::test]
+async fn the_pre_shared_key_of_a_new_key_counts_as_agreed_once_it_is_registered() {
+    assert_eq!(asked_for(Ok(())).await.len(), 1);
+    let refused = HttpError::new(StatusCode::CONFLICT, "key-taken", "taken");
+    assert!(asked_for(Err(refused)).await.is_empty());
+}
+
 #[tokio::test]
 async fn a_device_renews_the_pre_shared_key_of_the_key_that_it_has() {
     let offer = Offer::new();
     let body = json!({"schema_version": 1, "encapsulation_key": offer.encapsulation_key()}).to_string();
     let (answer, theirs) = grant(caller("narrow"), post("/v1/psk", body), |ask| {
-        let Ask::Agree { preshared, reply } = ask else { panic!("{ask:?}") };
+        let Ask::Agree { key, preshared, reply } = ask else { panic!("{ask:?}") };
         reply.send(Ok(())).unwrap();
+        assert_eq!(key, caller("narrow").key);
         preshared
     })
     .await;
