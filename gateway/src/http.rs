@@ -112,10 +112,7 @@ impl HttpError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, body: ErrorBody { error: ErrorText { code, message: message.into() } } }
     }
-}
 
-#[cfg(test)]
-impl HttpError {
     pub fn code(&self) -> &'static str {
         self.body.error.code
     }

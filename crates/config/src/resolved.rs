@@ -250,7 +250,7 @@ pub struct Retention {
 /// `[admin]`
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// TCP address of `/healthz` and `/readyz`.
+    /// TCP address of `/healthz`, `/readyz` and `/metrics`.
     pub listen: SocketAddr,
 }
 

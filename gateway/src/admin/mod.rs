@@ -1,12 +1,14 @@
-//! The gateway's side for its own host: probes on a loopback TCP address, and the control socket.
+//! The gateway's side for its own host: probes and metrics on a loopback TCP address, and the control socket.
 //!
 //! | where | who may ask | what |
 //! | --- | --- | --- |
-//! | `[admin] listen`, TCP | anybody on the host (or in the pod) | `/healthz`, `/readyz`: no names, no addresses of people |
+//! | `[admin] listen`, TCP | anybody on the host (or in the pod) | `/healthz`, `/readyz`, `/metrics`: no names, no addresses of people |
 //! | `control.sock` in the data directory | the gateway's own user (mode 0600) | `/v1/status` |
 //!
 //! Neither is reachable through the tunnel: the gateway never forwards a client to its own host.
 
+mod exposition;
+mod metrics;
 mod probes;
 mod socket;
 pub mod status;

@@ -12,14 +12,15 @@ use axum::{
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+use super::{metrics, status::StatusClient};
 use crate::{
     health::{Condition, Health},
     http,
 };
 
-/// Serves the probes on `listener` until the task is dropped.
-pub async fn serve_probes(listener: TcpListener, health: Health) {
-    let router = router(health);
+/// Serves the probes and `/metrics` on `listener` until the task is dropped.
+pub async fn serve_probes(listener: TcpListener, health: Health, status: StatusClient) {
+    let router = router(health, status);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -34,9 +35,9 @@ pub async fn serve_probes(listener: TcpListener, health: Health) {
     }
 }
 
-fn router(health: Health) -> Router {
+fn router(health: Health, status: StatusClient) -> Router {
     let routes = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
-    http::finish(routes.with_state(health))
+    http::finish(routes.with_state(health).merge(metrics::router(status)))
 }
 
 #[derive(Debug, Serialize)]
@@ -67,11 +68,12 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::admin::status::status_channel;
     use crate::health::{ConditionCode, HEARTBEAT_LIMIT};
 
     async fn ask(health: &Health, path: &str) -> (StatusCode, Value) {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = router(health.clone()).oneshot(request).await.unwrap();
+        let response = router(health.clone(), status_channel().0).oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap())
@@ -135,7 +137,7 @@ mod tests {
     async fn probes_are_served_over_tcp() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(serve_probes(listener, Health::new(Instant::now(), 1)));
+        let server = tokio::spawn(serve_probes(listener, Health::new(Instant::now(), 1), status_channel().0));
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             .await

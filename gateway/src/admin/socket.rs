@@ -14,12 +14,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{Json, Router, extract::State, routing::get};
 use tokio::net::{UnixListener, UnixStream};
 use vmsgate_keys::DataDir;
 
 use crate::{
-    admin::status::{SCHEMA_VERSION, StatusClient, StatusError, StatusReport},
+    admin::status::{SCHEMA_VERSION, StatusClient, StatusReport},
     http::{self, HttpError},
 };
 
@@ -125,14 +125,8 @@ fn router(status: StatusClient) -> Router {
 }
 
 async fn read_status(State(client): State<StatusClient>) -> Result<Json<StatusReport>, HttpError> {
-    let answer = client.status().await;
-    answer.map(|status| Json(StatusReport { schema_version: SCHEMA_VERSION, status })).map_err(|error| {
-        let code = match error {
-            StatusError::Stopping => "stopping",
-            StatusError::Stuck => "stuck",
-        };
-        HttpError::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string())
-    })
+    let status = client.status().await?;
+    Ok(Json(StatusReport { schema_version: SCHEMA_VERSION, status }))
 }
 
 #[cfg(test)]

@@ -9,10 +9,12 @@ use std::{
     time::Duration,
 };
 
+use axum::http::StatusCode;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{health::Condition, ship::ShipStatus};
+use crate::{health::Condition, http::HttpError, ship::ShipStatus};
 
 /// The version of this document; raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -56,9 +58,18 @@ pub struct Status {
     /// The gateway's key pairs that answer, the newest last.
     #[serde(default)]
     pub identities: Vec<IdentityStatus>,
-    /// Clients whose access ends within 14 days, the next first.
+    /// Clients whose access ends within 14 days, with their validity or with the key on their device; the next first.
     #[serde(default)]
     pub expiring: Vec<Expiring>,
+    /// How many clients' validity is over, without those suspended or revoked.
+    #[serde(default)]
+    pub expired: u64,
+    /// When the next client loses its access.
+    #[serde(default)]
+    pub next_end: Option<Timestamp>,
+    /// How often clients asked `enroll`, `keys` and `psk`, by result: `ok`, or the code of the error.
+    #[serde(default)]
+    pub key_requests: BTreeMap<String, BTreeMap<String, u64>>,
     /// Open sessions, oldest first.
     pub sessions: Vec<SessionStatus>,
 }
@@ -153,6 +164,16 @@ pub enum StatusError {
     Stuck,
 }
 
+impl From<StatusError> for HttpError {
+    fn from(error: StatusError) -> Self {
+        let code = match error {
+            StatusError::Stopping => "stopping",
+            StatusError::Stuck => "stuck",
+        };
+        HttpError::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string())
+    }
+}
+
 /// Makes the two ends.
 pub fn status_channel() -> (StatusClient, StatusRequests) {
     // A few readers at once wait in line; the run loop never piles up more than this.
@@ -198,6 +219,9 @@ pub(crate) fn example() -> Status {
         },
         identities: Vec::new(),
         expiring: Vec::new(),
+        expired: 0,
+        next_end: None,
+        key_requests: BTreeMap::new(),
         sessions: vec![SessionStatus {
             session: "01890000-0000-7000-8000-000000000000".to_owned(),
             client: "anna-laptop".to_owned(),

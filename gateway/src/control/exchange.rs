@@ -16,6 +16,7 @@ use vmsgate_tunnel::noise::Preshared;
 
 use super::ask::{Ask, KeyOffer, Reply};
 use super::http::Exchange;
+use super::requests::KeyRequest;
 use crate::http::{HttpError, json_body};
 
 pub(super) async fn enroll(
@@ -23,9 +24,12 @@ pub(super) async fn enroll(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Enrolled>, HttpError> {
-    let (ciphertext, new) = exchange.new_key(Purpose::Enrolment, json_body(&headers, body).await?)?;
-    let enrolled = exchange.ask(|reply| Ask::Enrol { new, reply }).await?;
-    Ok(Json(Enrolled { ciphertext, ..enrolled }))
+    let outcome = async {
+        let (ciphertext, new) = exchange.new_key(Purpose::Enrolment, json_body(&headers, body).await?)?;
+        let enrolled = exchange.ask(|reply| Ask::Enrol { new, reply }).await?;
+        Ok(Json(Enrolled { ciphertext, ..enrolled }))
+    };
+    exchange.counted(KeyRequest::Enroll, outcome.await)
 }
 
 pub(super) async fn keys(
@@ -33,13 +37,16 @@ pub(super) async fn keys(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Answer>, HttpError> {
-    let (ciphertext, new) = exchange.new_key(Purpose::Rotation, json_body(&headers, body).await?)?;
-    let (key, preshared) = (new.public_key, Preshared::from(*new.preshared.as_bytes()));
-    exchange.ask(|reply| Ask::Offer { new, reply }).await?;
-    // It comes from ML-KEM and this session as well: a role that insists on that lets connections go on. A client whose
-    // session is over has none to go on with.
-    let _ = exchange.ask(|reply| Ask::Agree { key, preshared, reply }).await;
-    Ok(Json(Answer { schema_version: SCHEMA_VERSION, ciphertext }))
+    let outcome = async {
+        let (ciphertext, new) = exchange.new_key(Purpose::Rotation, json_body(&headers, body).await?)?;
+        let (key, preshared) = (new.public_key, Preshared::from(*new.preshared.as_bytes()));
+        exchange.ask(|reply| Ask::Offer { new, reply }).await?;
+        // It comes from ML-KEM and this session as well: a role that insists on that lets connections go on. A client
+        // whose session is over has none to go on with.
+        let _ = exchange.ask(|reply| Ask::Agree { key, preshared, reply }).await;
+        Ok(Json(Answer { schema_version: SCHEMA_VERSION, ciphertext }))
+    };
+    exchange.counted(KeyRequest::Keys, outcome.await)
 }
 
 pub(super) async fn psk(
@@ -47,12 +54,15 @@ pub(super) async fn psk(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Answer>, HttpError> {
-    let NewPresharedKey { schema_version, encapsulation_key } = json_body(&headers, body).await?;
-    check_version(schema_version)?;
-    let key = exchange.caller.key;
-    let (ciphertext, preshared) = exchange.agree(Purpose::Renewal, &key, &encapsulation_key)?;
-    exchange.ask(|reply| Ask::Agree { key, preshared, reply }).await?;
-    Ok(Json(Answer { schema_version: SCHEMA_VERSION, ciphertext }))
+    let outcome = async {
+        let NewPresharedKey { schema_version, encapsulation_key } = json_body(&headers, body).await?;
+        check_version(schema_version)?;
+        let key = exchange.caller.key;
+        let (ciphertext, preshared) = exchange.agree(Purpose::Renewal, &key, &encapsulation_key)?;
+        exchange.ask(|reply| Ask::Agree { key, preshared, reply }).await?;
+        Ok(Json(Answer { schema_version: SCHEMA_VERSION, ciphertext }))
+    };
+    exchange.counted(KeyRequest::Psk, outcome.await)
 }
 
 impl Exchange {
@@ -77,6 +87,11 @@ impl Exchange {
             gateway: self.caller.identity.as_bytes(),
         };
         answer(encapsulation_key, &binding).map_err(malformed)
+    }
+
+    fn counted<T>(&self, request: KeyRequest, outcome: Result<T, HttpError>) -> Result<T, HttpError> {
+        self.state.key_requests.count(request, &outcome);
+        outcome
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, HttpError> {

@@ -11,6 +11,7 @@ mod dns_tcp;
 mod exchange;
 pub mod facts;
 mod http;
+pub mod requests;
 mod state;
 pub mod warnings;
 mod zone;

@@ -12,7 +12,7 @@ use vmsgate_config::{
 };
 use vmsgate_exchange::GATEWAY_ADDRESS;
 
-use super::{caller::Caller, facts::Facts, warnings::warnings, zone::Zone};
+use super::{caller::Caller, facts::Facts, requests::KeyRequests, warnings::warnings, zone::Zone};
 
 /// Everything that the control services know.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct ControlState {
     gateway: GatewayInfo,
     roles: BTreeMap<String, RoleView>,
     clients: Facts,
+    pub(super) key_requests: KeyRequests,
     client_max_age: Option<Duration>,
     pq_interval: Duration,
     /// For a client whose role is not configured (any more): no name exists.
@@ -36,7 +37,7 @@ struct RoleView {
 
 impl ControlState {
     /// `identities`: the gateway's public keys, base64, newest first.
-    pub fn new(config: &Config, identities: Vec<String>, clients: Facts) -> Self {
+    pub fn new(config: &Config, identities: Vec<String>, clients: Facts, key_requests: KeyRequests) -> Self {
         let gateway = GatewayInfo {
             name: config.gateway.name.clone(),
             server_time: String::new(),
@@ -57,6 +58,7 @@ impl ControlState {
             gateway,
             roles: roles.collect(),
             clients,
+            key_requests,
             client_max_age: config.keys.client_max_age,
             pq_interval: config.keys.pq_interval,
             no_names: Zone::default(),

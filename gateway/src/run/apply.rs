@@ -61,7 +61,7 @@ impl Gateway {
     /// The secrets are opened for the workers alone, and wiped here when they have them.
     async fn answer_as(&mut self, identities: Vec<Identity>) -> Result<(), NotApplied> {
         let secrets = unseal(&identities, self.clients.master())?;
-        let control = configuration::control(&self.config, &identities, &self.facts);
+        let control = configuration::control(&self.config, &identities, &self.facts, &self.key_requests);
         self.workers.set_identities(&secrets, &control).await?;
         let names: Vec<String> = identities.iter().map(|i| i.public_key.fingerprint().to_string()).collect();
         tracing::info!(identities = names.join(", "), "the gateway answers as");

@@ -31,7 +31,15 @@ pub struct ClientSource {
     unheard: HashSet<PublicKey>,
     names: HashMap<Uuid, String>,
     /// Clients whose access ends some day.
-    expiring: HashMap<Uuid, (String, Timestamp)>,
+    ends: HashMap<Uuid, Ends>,
+}
+
+/// What ends a client's access by itself.
+struct Ends {
+    client: String,
+    validity: Option<Timestamp>,
+    /// Of the key that the device has, while it is to move to a newer one.
+    key: Option<Timestamp>,
 }
 
 /// What is new in the registry.
@@ -46,8 +54,8 @@ pub struct News {
 
 impl ClientSource {
     pub fn new(registry: Registry, master: MasterKey, facts: Facts) -> ClientSource {
-        let (unheard, names, expiring) = (HashSet::new(), HashMap::new(), HashMap::new());
-        ClientSource { registry, master, known: Revision::NONE, facts, unheard, names, expiring }
+        let (unheard, names, ends) = (HashSet::new(), HashMap::new(), HashMap::new());
+        ClientSource { registry, master, known: Revision::NONE, facts, unheard, names, ends }
     }
 
     pub async fn close(self) {
@@ -81,9 +89,13 @@ impl ClientSource {
         self.names.get(&client).map(String::as_str)
     }
 
-    /// Clients whose access ends some day, and when.
-    pub fn expiring(&self) -> impl Iterator<Item = &(String, Timestamp)> {
-        self.expiring.values()
+    /// Clients whose access ends some day, and when that is or was.
+    pub fn ends(&self, now: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
+        self.ends.values().filter_map(move |ends| {
+            // A device whose key has ended needs its new profile: that is no matter of time any more.
+            let key = ends.key.filter(|end| *end > now);
+            Some((ends.client.as_str(), ends.validity.into_iter().chain(key).min()?))
+        })
     }
 
     pub async fn all(&mut self, config: &Config) -> Result<Vec<ClientConfig>, RegistryError> {
@@ -179,9 +191,12 @@ impl ClientSource {
                 self.unheard.remove(&key.public_key);
             }
         }
-        match client.expires.filter(|_| client.state == ClientState::Active) {
-            Some(expires) => self.expiring.insert(client.id, (client.name.to_string(), expires)),
-            None => self.expiring.remove(&client.id),
-        };
+        let key = client.current_key(now).and_then(|key| key.valid_until);
+        if client.state == ClientState::Active && (client.expires.is_some() || key.is_some()) {
+            let ends = Ends { client: client.name.to_string(), validity: client.expires, key };
+            self.ends.insert(client.id, ends);
+        } else {
+            self.ends.remove(&client.id);
+        }
     }
 }

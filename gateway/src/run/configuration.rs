@@ -14,6 +14,7 @@ use vmsgate_tunnel::netstack::{MemoryLimits, StackConfig};
 
 use crate::control::ControlState;
 use crate::control::facts::Facts;
+use crate::control::requests::KeyRequests;
 use crate::forward::proxy::{ProxySettings, SourcePool};
 use crate::policy_build::build_policy;
 use crate::worker::Configuration;
@@ -22,7 +23,13 @@ use crate::worker::Configuration;
 const MAX_SOURCES: usize = 65_536;
 
 /// The limits that hold for all clients together are shared out among the workers.
-pub fn build(config: &Config, identities: &[Identity], facts: &Facts, workers: u8) -> Configuration {
+pub fn build(
+    config: &Config,
+    identities: &[Identity],
+    facts: &Facts,
+    key_requests: &KeyRequests,
+    workers: u8,
+) -> Configuration {
     let share = |limit: u32| limit.div_ceil(workers.max(1).into());
     Configuration {
         settings: Settings {
@@ -47,15 +54,20 @@ pub fn build(config: &Config, identities: &[Identity], facts: &Facts, workers: u
             sources: SourcePool::new(sources(&config.proxy.source_pool)),
             tunnel: config.gateway.tunnel.clone(),
         },
-        control: control(config, identities, facts),
+        control: control(config, identities, facts, key_requests),
         hash: config.hash.into(),
     }
 }
 
 /// `identities`: those that answer, the newest last.
-pub fn control(config: &Config, identities: &[Identity], facts: &Facts) -> Arc<ControlState> {
+pub fn control(
+    config: &Config,
+    identities: &[Identity],
+    facts: &Facts,
+    key_requests: &KeyRequests,
+) -> Arc<ControlState> {
     let newest_first = identities.iter().rev().map(|identity| identity.public_key.to_string()).collect();
-    Arc::new(ControlState::new(config, newest_first, facts.clone()))
+    Arc::new(ControlState::new(config, newest_first, facts.clone(), key_requests.clone()))
 }
 
 pub fn stack(config: &Config, workers: u8) -> StackConfig {

@@ -44,6 +44,7 @@ use self::network::Network;
 use self::reports::Reports;
 use crate::admin::{ControlSocket, serve_probes, status::StatusRequests, status::status_channel};
 use crate::control::facts::Facts;
+use crate::control::requests::KeyRequests;
 use crate::health::{ConditionCode, Health};
 use crate::hinted::{keystore_error, registry_error};
 use crate::ship::{self, Shipping};
@@ -110,6 +111,7 @@ pub struct Gateway {
     retention: retention::Keeper,
     clients: ClientSource,
     facts: Facts,
+    key_requests: KeyRequests,
     /// Those that answer, the newest last.
     identities: Vec<Identity>,
     calls: mpsc::Receiver<Call>,
@@ -119,7 +121,7 @@ pub struct Gateway {
     health: Health,
     status: StatusRequests,
     started: Timestamp,
-    /// The probes and the control socket; aborted at the end.
+    /// The admin listener and the control socket; aborted at the end.
     servers: Vec<JoinHandle<()>>,
 }
 
@@ -148,7 +150,8 @@ impl Gateway {
         let socket = ControlSocket::bind(&data).await.map_err(CliError::user);
         let socket = socket.hint("is another gateway running on this data directory?")?;
 
-        let (facts, (calling, calls)) = (Facts::default(), mpsc::channel(CALLS));
+        let (facts, key_requests) = (Facts::default(), KeyRequests::default());
+        let (calling, calls) = mpsc::channel(CALLS);
         let Network { sockets, listening, receive_buffers, queues, kernel } = network;
         let setup = WorkersSetup {
             sockets,
@@ -156,7 +159,7 @@ impl Gateway {
             masquerade: matches!(&config.gateway.egress, Egress::Tun(tun) if tun.masquerade),
             workers: count,
             stack: configuration::stack(&config, count),
-            configuration: configuration::build(&config, &identities, &facts, count),
+            configuration: configuration::build(&config, &identities, &facts, &key_requests, count),
             identities: secrets,
             health: health.clone(),
             calls: calling,
@@ -193,7 +196,7 @@ impl Gateway {
 
         let (client, status) = status_channel();
         let servers = vec![
-            tokio::spawn(serve_probes(admin, health.clone())),
+            tokio::spawn(serve_probes(admin, health.clone(), client.clone())),
             tokio::spawn(async move { socket.serve(client).await }),
         ];
         tracing::info!(
@@ -220,6 +223,7 @@ impl Gateway {
             retention,
             clients,
             facts,
+            key_requests,
             identities,
             calls,
             key_changes: KeyChanges::default(),
@@ -299,8 +303,8 @@ impl Gateway {
         match vmsgate_config::load(watch.path()) {
             Ok(config) => {
                 configuration::warn_about_restart(&self.config, &config);
-                let built =
-                    configuration::build(&config, &self.identities, &self.facts, self.workers.count());
+                let Gateway { identities, facts, key_requests, workers, .. } = self;
+                let built = configuration::build(&config, identities, facts, key_requests, workers.count());
                 tracing::info!(policy = config.version, why, "the configuration is in force");
                 self.workers.configure(built).await.map_err(worker_error)?;
                 let name = self.config.gateway.name.clone();

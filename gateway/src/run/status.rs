@@ -44,6 +44,9 @@ impl Gateway {
             totals: totals(&report),
             identities: self.identities.iter().map(|identity| using(identity, &sessions)).collect(),
             expiring: self.expiring(now),
+            expired: self.clients.ends(now).filter(|(_, end)| *end <= now).count() as u64,
+            next_end: self.clients.ends(now).map(|(_, end)| end).filter(|end| *end > now).min(),
+            key_requests: self.key_requests.totals(),
             sessions,
         })
     }
@@ -52,9 +55,8 @@ impl Gateway {
 impl Gateway {
     /// Clients whose access ends within the time of the warning, the next first.
     fn expiring(&self, now: Timestamp) -> Vec<Expiring> {
-        let soon = self.clients.expiring().filter(|(_, expires)| expires_soon(Some(*expires), now));
-        let soon =
-            soon.map(|(client, expires)| Expiring { client: client.clone(), expires: rfc3339(*expires) });
+        let soon = self.clients.ends(now).filter(|(_, end)| expires_soon(Some(*end), now));
+        let soon = soon.map(|(client, end)| Expiring { client: client.to_owned(), expires: rfc3339(end) });
         let mut soon: Vec<Expiring> = soon.collect();
         soon.sort_by(|a, b| (&a.expires, &a.client).cmp(&(&b.expires, &b.client)));
         soon

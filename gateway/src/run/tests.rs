@@ -130,7 +130,11 @@ async fn an_invitation_lets_one_device_in_and_tells_on_whoever_comes_second() {
 
     assert!(world.enrol(invitation, device).await.is_ok(), "the answer may have been lost");
     let before = world.site.registry.client("anna-laptop").await.unwrap();
-    assert_eq!(world.enrol(invitation, thief).await.unwrap_err().code(), code::INVITATION_USED);
+    let refused = world.enrol(invitation, thief).await.unwrap_err();
+    assert_eq!(refused.code(), code::INVITATION_USED);
+    let invitations = world.site.registry.invitations().await.unwrap();
+    let used = vmsgate_cli::human::time(invitations[0].used.unwrap().at);
+    assert!(format!("{refused:?}").contains(&used), "{refused:?}");
     let after = world.site.registry.client("anna-laptop").await.unwrap();
     assert_eq!(after.keys.len(), before.keys.len());
     let invitations = world.site.registry.invitations().await.unwrap();
@@ -164,6 +168,39 @@ async fn a_key_that_was_heard_is_noted_and_its_client_is_present() {
     assert_eq!((seen.presence.key, seen.presence.identity), (key, identity));
     assert!(seen.presence.post_quantum);
     drop(folder);
+}
+
+#[tokio::test]
+async fn status_tells_whose_access_ends_and_when_by_validity_and_by_key() {
+    let mut world = World::new().await;
+    world.add_client(&PrivateKey::generate(), PresharedKey::generate()).await;
+    let ends = |status: &crate::admin::status::Status| {
+        (status.expiring.len(), status.expired, status.next_end.map(|end| end.as_second()))
+    };
+    assert_eq!(ends(&world.gateway.status().await.unwrap()), (0, 0, None));
+    let now = Timestamp::now();
+    let days = |days: i64| now + jiff::SignedDuration::from_hours(24 * days);
+    for (expires, expected) in [
+        (Some(days(20)), (0, 0, Some(days(20).as_second()))),
+        (Some(days(13)), (1, 0, Some(days(13).as_second()))),
+        (Some(days(-1)), (0, 1, None)),
+        (None, (0, 0, None)),
+    ] {
+        let mut change = world.site.registry.change(&Actor::current()).await.unwrap();
+        change.set_expiry("bert-laptop", expires).await.unwrap();
+        change.commit().await.unwrap();
+        assert!(world.gateway.apply_registry().await.unwrap());
+        assert_eq!(ends(&world.gateway.status().await.unwrap()), expected);
+    }
+    let mut change = world.site.registry.change(&Actor::current()).await.unwrap();
+    let (key, preshared) = (PrivateKey::generate().public_key(), PresharedKey::generate());
+    let overlap = jiff::SignedDuration::from_hours(24);
+    let client =
+        change.rotate_client("bert-laptop", key, &preshared, overlap, &world.site.master).await.unwrap();
+    change.commit().await.unwrap();
+    assert!(world.gateway.apply_registry().await.unwrap());
+    let end = client.keys[0].valid_until.map(|end| end.as_second());
+    assert_eq!(ends(&world.gateway.status().await.unwrap()), (1, 0, end), "until it moves to the new one");
 }
 
 #[tokio::test]

@@ -255,10 +255,10 @@ section! {
 
 section! {
     admin, "admin", Once,
-        "Health for the platform that runs the gateway.";
+        "Health and metrics for the platform that runs the gateway.";
 
     LISTEN, "listen", SocketAddress, None, Default("127.0.0.1:9586"), "\"127.0.0.1:9586\"",
-        "TCP address of `/healthz` and `/readyz`. **They ask for no password**: keep it on loopback or a \
+        "TCP address of `/healthz`, `/readyz` and `/metrics`. **They ask for no password**: keep it on loopback or a \
          management network.";
 }
 

@@ -10,6 +10,7 @@ use vmsgate_keys::PublicKey;
 
 use super::*;
 use crate::control::facts::Facts;
+use crate::control::requests::KeyRequests;
 
 mod exchange;
 mod warnings;
@@ -41,7 +42,7 @@ const CONFIG: &str = r#"
 
 fn state() -> Arc<ControlState> {
     let config = Config::from_str(CONFIG, "gateway.toml").unwrap();
-    Arc::new(ControlState::new(&config, vec![IDENTITY.to_owned()], Facts::default()))
+    Arc::new(ControlState::new(&config, vec![IDENTITY.to_owned()], Facts::default(), KeyRequests::default()))
 }
 
 /// 32 bytes of 3.

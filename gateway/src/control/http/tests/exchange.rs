@@ -85,6 +85,35 @@ async fn the_pre_shared_key_of_a_new_key_counts_as_agreed_once_it_is_registered(
 }
 
 #[tokio::test]
+async fn requests_are_counted_by_what_became_of_them() {
+    let state = state();
+    let ask = |path: &'static str, body: String| {
+        let (asking, mut asks) = mpsc::channel(1);
+        let exchange = Exchange { caller: caller("narrow"), state: state.clone(), asking };
+        let granting = async move {
+            if let Some(Ask::Agree { reply, .. }) = asks.recv().await {
+                reply.send(Ok(())).unwrap();
+            }
+        };
+        async move { tokio::join!(answered(exchange, post(path, body)), granting).0 }
+    };
+    let renewal =
+        json!({"schema_version": 1, "encapsulation_key": Offer::new().encapsulation_key()}).to_string();
+    assert_eq!(ask("/v1/psk", renewal).await.0, StatusCode::OK);
+    assert_eq!(ask("/v1/psk", "{}".to_owned()).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(ask("/v1/keys", "{}".to_owned()).await.0, StatusCode::BAD_REQUEST);
+    let totals = state.key_requests.totals();
+    assert_eq!(
+        serde_json::to_value(totals).unwrap(),
+        json!({
+            "enroll": {"ok": 0},
+            "keys": {"ok": 0, "malformed": 1},
+            "psk": {"ok": 1, "malformed": 1},
+        })
+    );
+}
+
+#[tokio::test]
 async fn a_device_renews_the_pre_shared_key_of_the_key_that_it_has() {
     let offer = Offer::new();
     let body = json!({"schema_version": 1, "encapsulation_key": offer.encapsulation_key()}).to_string();

@@ -8,7 +8,8 @@ const CREATED: &str = "2026-05-01T12:00:00.000Z";
 
 async fn profile_of(caller: Caller, facts: Facts) -> Profile {
     let config = Config::from_str(CONFIG, "gateway.toml").unwrap();
-    let state = Arc::new(ControlState::new(&config, vec![IDENTITY.to_owned()], facts));
+    let state =
+        Arc::new(ControlState::new(&config, vec![IDENTITY.to_owned()], facts, KeyRequests::default()));
     let request = Request::get("/v1/profile").header("Host", "10.99.0.1").body(Body::empty()).unwrap();
     let (status, body) = respond(caller, state, request).await;
     assert_eq!(status, StatusCode::OK);
