@@ -6,7 +6,10 @@ mod support;
 
 use std::{io::Read, process::Stdio};
 
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use support::Installation;
+use vmsgate_keys::{Registry, registry::Presence};
 
 #[test]
 fn a_misspelt_name_gets_the_right_one() {
@@ -129,4 +132,50 @@ fn keys_are_compatible_with_wg() {
 
     assert_eq!(public, "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n");
     assert_eq!((preshared.len(), preshared.ends_with("=\n")), (45, true));
+}
+
+#[test]
+fn a_list_tells_the_age_of_keys_and_post_quantum_sessions_in_lines_that_fit_a_screen() {
+    let installation = Installation::new();
+    for name in ["control-room-1", "anna-phone", "bo"] {
+        let add = ["client", "add", name, "--role", "management-client", "--operator", "Anna Berg"];
+        installation.run(&[&add[..], &["--expires", "13d"]].concat()).succeeded();
+    }
+    installation.run(&["client", "suspend", "control-room-1"]).succeeded();
+    let clients = installation.clients();
+    assert_eq!((&clients[0]["post_quantum"], &clients[0]["seen"]), (&Value::Null, &Value::Null));
+    report_presence(&installation, &clients[..2]);
+
+    let clients = installation.clients();
+    let told = clients.iter().map(|client| client["post_quantum"].clone());
+    assert_eq!(told.collect::<Vec<_>>(), [Value::Bool(true), Value::Bool(false), Value::Null]);
+    assert_eq!(clients[0]["key_created"], clients[0]["keys"][0]["valid_from"]);
+    let list = installation.run(&["client", "list"]).succeeded().stdout;
+    let cells: Vec<Vec<&str>> = list.lines().map(|line| line.split("  ").map(str::trim).collect()).collect();
+    let cells: Vec<Vec<&str>> =
+        cells.into_iter().map(|row| row.into_iter().filter(|cell| !cell.is_empty()).collect()).collect();
+    assert_eq!(cells[0][4..8], ["EXPIRES", "KEY AGE", "LAST SEEN", "PQ"]);
+    assert_eq!((cells[1][4], cells[1][6], cells[1][7]), ("in 12d", "3h ago", "yes"), "{list}");
+    assert!(cells[1][5].ends_with('s') || cells[1][5].ends_with('m'), "{list}");
+    assert_eq!((cells[2][7], cells[3][6]), ("no", "never"), "{list}");
+    assert!(list.lines().all(|line| line.chars().count() <= 120), "{list}");
+    let show = installation.run(&["client", "show", clients[0]["name"].as_str().unwrap()]).succeeded().stdout;
+    assert!(show.contains(" UTC, post-quantum\n") && show.contains("(in 12d)\n"), "{show}");
+}
+
+/// As a gateway that heard the first under an agreed pre-shared key, and the others not, three hours ago.
+fn report_presence(installation: &Installation, clients: &[Value]) {
+    let last_seen = Timestamp::now() - SignedDuration::from_hours(3) - SignedDuration::from_mins(5);
+    let presence = clients.iter().enumerate().map(|(at, client)| {
+        let key = client["keys"][0]["public_key"].as_str().unwrap().parse().unwrap();
+        let client = client["id"].as_str().unwrap().parse().unwrap();
+        Presence { client, key, identity: key, last_seen, post_quantum: at == 0 }
+    });
+    let presence: Vec<_> = presence.collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let registry = Registry::open(&installation.database()).await.unwrap();
+        registry.report_presence("gw-1", &presence).await.unwrap();
+        registry.close().await;
+    });
 }

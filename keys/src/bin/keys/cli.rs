@@ -164,6 +164,9 @@ pub enum ClientCommand {
     Rotate(RotateArgs),
 
     /// List all clients
+    ///
+    /// EXPIRES is when access ends. KEY AGE is that of the key on the device, and PQ is whether the last session was under
+    /// a pre-shared key agreed with ML-KEM-768.
     #[command(after_long_help = examples(&["vmsgate-keys client list", "vmsgate-keys client list --json"]))]
     List,
 

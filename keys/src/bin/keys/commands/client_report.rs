@@ -1,6 +1,7 @@
 //! `client list` and `client show`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -30,7 +31,11 @@ impl<'a> ClientReport<'a> {
 struct Known<'a> {
     #[serde(flatten)]
     client: ClientReport<'a>,
+    /// Of the key that the device has.
+    key_created: Option<Timestamp>,
     seen: Option<&'a Seen>,
+    /// Whether its last session was under an agreed pre-shared key; none if it never had one.
+    post_quantum: Option<bool>,
     /// The newest.
     invitation: Option<&'a Invitation>,
 }
@@ -53,9 +58,12 @@ impl Knowledge {
     }
 
     fn about<'a>(&'a self, client: &'a Client, now: Timestamp) -> Known<'a> {
+        let seen = self.seen.get(&client.id);
         Known {
             client: ClientReport::new(client, now),
-            seen: self.seen.get(&client.id),
+            key_created: client.current_key(now).map(|key| key.valid_from),
+            seen,
+            post_quantum: seen.map(|seen| seen.presence.post_quantum),
             invitation: self.invitations.get(&client.id),
         }
     }
@@ -63,7 +71,32 @@ impl Knowledge {
 
 impl Known<'_> {
     fn last_seen(&self) -> String {
-        self.seen.map_or_else(|| "never".to_owned(), |seen| human::time(seen.presence.last_seen))
+        let Some(Seen { presence, .. }) = self.seen else { return "never".to_owned() };
+        let post_quantum = if presence.post_quantum { "post-quantum" } else { "not post-quantum" };
+        format!("{}, {post_quantum}", human::time(presence.last_seen))
+    }
+
+    /// Everything about it in a line that fits on most screens: times as their distance from now.
+    fn row(&self, now: Timestamp) -> [String; 9] {
+        let ClientReport { client, standing } = &self.client;
+        let unless_none = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
+        let seen = self.seen.map(|seen| format!("{} ago", age(seen.presence.last_seen, now)));
+        let post_quantum = self.post_quantum.map(|yes| if yes { "yes" } else { "no" }.to_owned());
+        [
+            client.name.to_string(),
+            client.operator.to_string(),
+            client.role.clone(),
+            standing.as_str().to_owned(),
+            match client.expires {
+                Some(end) if is_soon(end, now) => format!("in {}", age(now, end)),
+                Some(end) => end.strftime("%Y-%m-%d").to_string(),
+                None => "never".to_owned(),
+            },
+            unless_none(self.key_created.map(|created| age(created, now)), "no key"),
+            unless_none(seen, "never"),
+            unless_none(post_quantum, ""),
+            addresses(client),
+        ]
     }
 
     /// What there is to say about the invitation, if anybody should look at it.
@@ -89,17 +122,19 @@ pub async fn list(context: &Context) -> Result<(), CliError> {
         let clients: Vec<_> = clients.iter().map(|client| knowledge.about(client, now)).collect();
         return Ok(printer.json(SCHEMA_VERSION, &serde_json::json!({ "clients": clients }))?);
     }
-    let mut table = Table::new(["NAME", "OPERATOR", "ROLE", "STATE", "EXPIRES", "LAST SEEN", "ADDRESSES"]);
+    let mut table = Table::new([
+        "NAME",
+        "OPERATOR",
+        "ROLE",
+        "STATE",
+        "EXPIRES",
+        "KEY AGE",
+        "LAST SEEN",
+        "PQ",
+        "ADDRESSES",
+    ]);
     for client in &clients {
-        table.row([
-            client.name.to_string(),
-            client.operator.to_string(),
-            client.role.clone(),
-            client.standing(now).as_str().to_owned(),
-            warned_expiry(client, now),
-            knowledge.about(client, now).last_seen(),
-            addresses(client),
-        ]);
+        table.row(knowledge.about(client, now).row(now));
     }
     if table.is_empty() {
         printer.note("no clients yet")?;
@@ -160,9 +195,31 @@ pub fn expiry(client: &Client) -> String {
 
 /// When access ends, and how soon if that is soon.
 fn warned_expiry(client: &Client, now: Timestamp) -> String {
-    let Some(left) = client.expires.map(|expires| expires.duration_since(now)) else { return expiry(client) };
-    if left.is_negative() || left.unsigned_abs() > EXPIRY_WARNING {
-        return expiry(client);
+    let soon = client.expires.filter(|end| is_soon(*end, now));
+    let left = soon.map(|end| format!(" (in {})", age(now, end))).unwrap_or_default();
+    format!("{}{left}", expiry(client))
+}
+
+fn is_soon(end: Timestamp, now: Timestamp) -> bool {
+    end > now && end.duration_since(now).unsigned_abs() <= EXPIRY_WARNING
+}
+
+/// How long it is from one time to the next, in the largest unit that fits.
+fn age(from: Timestamp, to: Timestamp) -> String {
+    let seconds = to.duration_since(from).as_secs().max(1).unsigned_abs();
+    let length = human::duration(Duration::from_secs(seconds));
+    length.split(' ').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_one_number_and_a_clock_that_was_wrong_makes_none_that_is_negative() {
+        let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        let ages = [-5, 0, 59, 3_599, 86_399, 90_000, 4_000_000]
+            .map(|seconds| age(now - jiff::SignedDuration::from_secs(seconds), now));
+        assert_eq!(ages, ["1s", "1s", "59s", "59m", "23h", "1d", "46d"]);
     }
-    format!("{} (in {} days)", expiry(client), left.as_hours() / 24)
 }
