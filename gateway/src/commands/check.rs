@@ -2,6 +2,7 @@
 
 mod compliance;
 mod file;
+mod post_quantum;
 
 use clap::Args;
 use vmsgate_cli::{CliError, Exit};
@@ -16,5 +17,5 @@ pub struct CheckArgs {
 }
 
 pub async fn execute(context: &Context, args: &CheckArgs) -> Result<Exit, CliError> {
-    if args.compliance { compliance::execute(context).await } else { file::execute(context) }
+    if args.compliance { compliance::execute(context).await } else { file::execute(context).await }
 }

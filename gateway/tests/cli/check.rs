@@ -1,4 +1,5 @@
 use serde_json::json;
+use vmsgate_keys::registry::Presence;
 
 use crate::site::{CONFIG, Site, json, without_policy};
 
@@ -70,7 +71,9 @@ async fn compliance_names_what_is_not_met_and_why_and_changes_nothing() {
         measures.iter().find(|measure| measure["id"] == id).unwrap_or_else(|| panic!("no {id}"))["state"]
             .clone()
     };
-    for met in ["tunnel", "encrypted-receivers", "administrators", "complete", "signed", "retention"] {
+    for met in
+        ["tunnel", "encrypted-receivers", "post-quantum", "administrators", "complete", "signed", "retention"]
+    {
         assert_eq!(state(met), "met", "{met}: {outcome}");
     }
     for not_met in ["tls-to-servers", "expiry", "anchored"] {
@@ -90,5 +93,47 @@ fn compliance_of_what_is_no_installation_is_said() {
     assert!(
         outcome.starts_with("exit 1\n-- out\n-- err\nerror: ") && outcome.contains("\nhint: "),
         "{outcome}"
+    );
+}
+
+/// A file is checked anywhere; beside a registry the check says whom it shuts out.
+#[tokio::test]
+async fn roles_that_require_post_quantum_keys_are_told_and_so_are_the_clients_without() {
+    let insisting = format!(
+        "{CONFIG}\n[role.smart-client]\nallow = [\"rec*:recording-server\"]\nrequire-post-quantum = true\n"
+    );
+    let site = Site::new(&insisting);
+    let alone = site.vmsgate(&["check"]);
+    assert!(alone.contains("5 roles (post-quantum keys required by smart-client), policy"), "{alone}");
+    assert!(!alone.contains("warning"), "{alone}");
+
+    let installation = site.initialise().await;
+    let client = installation.registry.client("anna-laptop").await.unwrap();
+    let key = client.keys[0].public_key;
+    let last_seen = jiff::Timestamp::now();
+    let heard = |post_quantum| Presence { client: client.id, key, identity: key, last_seen, post_quantum };
+    installation.registry.report_presence("gw-1", &[heard(false)]).await.unwrap();
+    let expected = "role smart-client requires post-quantum keys; last seen without them: `anna-laptop`";
+    let outcome = site.vmsgate(&["check"]);
+    assert!(
+        outcome.starts_with(&format!("exit 0\n-- out\ngateway.toml: warning: {expected}\n  hint: ")),
+        "{outcome}"
+    );
+    let report = json(&site.vmsgate(&["check", "--json"]));
+    assert_eq!(
+        (&report["post_quantum_roles"], &report["findings"][0]["message"]),
+        (&json!(["smart-client"]), &json!(expected))
+    );
+    assert!(site.vmsgate(&["check", "--compliance"]).contains(expected));
+
+    installation.registry.report_presence("gw-1", &[heard(true)]).await.unwrap();
+    installation.registry.close().await;
+    assert_eq!(site.vmsgate(&["check"]), alone);
+
+    std::fs::write(site.data().database(), "no database").unwrap();
+    let unreadable = site.vmsgate(&["check"]);
+    assert!(
+        unreadable.starts_with("exit 0\n") && unreadable.contains("shuts out is unknown: "),
+        "{unreadable}"
     );
 }

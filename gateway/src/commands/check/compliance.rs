@@ -4,7 +4,7 @@
 //! of them and the configuration. What cannot be found out is said to be unknown, never met.
 
 mod access;
-mod facts;
+pub(super) mod facts;
 mod log;
 mod measure;
 mod transmission;
@@ -58,6 +58,7 @@ fn measures(config: &Config, facts: &Facts) -> Vec<Measure> {
         transmission::tunnel(config),
         transmission::tls_to_servers(config),
         transmission::encrypted_receivers(config),
+        transmission::post_quantum(config, facts),
         access::expiry(facts),
         access::administrators(config, facts),
         access::secrets(facts),

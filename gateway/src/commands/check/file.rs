@@ -1,10 +1,11 @@
-//! The configuration file: every finding with its line and a hint.
+//! The configuration file: every finding with its line and a hint, and whom of the clients it shuts out.
 
 use serde::Serialize;
 use vmsgate_cli::{CliError, Exit, Style};
 use vmsgate_config::{Config, ConfigErrors, Finding, Severity};
 
 use super::super::{Context, counted};
+use super::post_quantum;
 
 const SCHEMA_VERSION: u32 = 1;
 
@@ -14,15 +15,20 @@ struct Report<'a> {
     /// Whether the gateway would take the file.
     ok: bool,
     policy_version: Option<&'a str>,
+    /// The roles that require post-quantum keys.
+    post_quantum_roles: Vec<&'a str>,
     findings: &'a [Finding],
 }
 
-pub(super) fn execute(context: &Context) -> Result<Exit, CliError> {
+pub(super) async fn execute(context: &Context) -> Result<Exit, CliError> {
     let path = context.installation.config_path();
     let loaded = vmsgate_config::load(path);
     let (config, findings) = match &loaded {
-        Ok(config) => (Some(config), &config.warnings),
-        Err(ConfigErrors { findings, .. }) => (None, findings),
+        Ok(config) => {
+            let more = post_quantum::findings(&context.installation, config).await;
+            (Some(config), [&config.warnings[..], &more].concat())
+        }
+        Err(ConfigErrors { findings, .. }) => (None, findings.clone()),
     };
     let printer = &context.printer;
     if printer.is_json() {
@@ -30,11 +36,12 @@ pub(super) fn execute(context: &Context) -> Result<Exit, CliError> {
             file: path.display().to_string(),
             ok: config.is_some(),
             policy_version: config.map(|config| config.version.as_str()),
-            findings,
+            post_quantum_roles: config.map(post_quantum::roles).unwrap_or_default(),
+            findings: &findings,
         };
         printer.json(SCHEMA_VERSION, &report)?;
     } else {
-        for finding in findings {
+        for finding in &findings {
             let (style, label) = match finding.severity {
                 Severity::Error => (Style::Error, "error"),
                 Severity::Warning => (Style::Warning, "warning"),
@@ -45,7 +52,7 @@ pub(super) fn execute(context: &Context) -> Result<Exit, CliError> {
                 printer.line(format_args!("  hint: {hint}"))?;
             }
         }
-        printer.line(format_args!("{}: {}", path.display(), verdict(config, findings)))?;
+        printer.line(format_args!("{}: {}", path.display(), verdict(config, &findings)))?;
     }
     Ok(if config.is_some() { Exit::Done } else { Exit::No })
 }
@@ -59,9 +66,13 @@ fn verdict(config: Option<&Config>, findings: &[Finding]) -> String {
     };
     match config {
         Some(config) => format!(
-            "valid{warnings}; {}, {}, policy version {}",
+            "valid{warnings}; {}, {}{}, policy version {}",
             counted(config.servers.len(), "server"),
             counted(config.roles.len(), "role"),
+            match post_quantum::roles(config)[..] {
+                [] => String::new(),
+                ref roles => format!(" (post-quantum keys required by {})", roles.join(", ")),
+            },
             config.version
         ),
         None => format!("not usable: {}{warnings}", counted(errors, "error")),

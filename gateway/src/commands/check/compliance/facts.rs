@@ -14,7 +14,7 @@ use vmsgate_audit::{
 };
 use vmsgate_cli::{CliError, OrFail, WithHint};
 use vmsgate_config::Config;
-use vmsgate_keys::{Client, DataDir, Registry, Standing};
+use vmsgate_keys::{Client, DataDir, Registry, Seen, Standing};
 
 use crate::hinted::registry_error;
 
@@ -29,6 +29,8 @@ const TIME_IS_SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 pub struct Facts {
     pub now: Timestamp,
     pub clients: Vec<Client>,
+    /// How each client was last heard.
+    pub seen: Vec<Seen>,
     /// What the clients of a role reached, as server and service. Roles without a client that may connect are left out.
     pub used: BTreeMap<String, BTreeSet<(String, String)>>,
     pub files: Vec<File>,
@@ -66,6 +68,7 @@ impl Facts {
             now,
             used: used(config, database, &clients, now).await.or_unexpected(unreadable)?,
             clients,
+            seen: registry.presence().await.map_err(registry_error)?,
             files: [data.path().to_owned(), data.keystore(), data.database()]
                 .into_iter()
                 .map(file)
@@ -132,6 +135,7 @@ pub mod tests {
         Facts {
             now: "2026-11-24T10:00:00Z".parse().unwrap(),
             clients: Vec::new(),
+            seen: Vec::new(),
             used: BTreeMap::new(),
             files: Vec::new(),
             audit_key: false,

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use vmsgate_config::{Config, Protocol, catalogue::Encryption};
 
-use super::measure::Measure;
+use super::super::post_quantum;
+use super::{facts::Facts, measure::Measure};
 
 /// A client has no other way in: there is no setting that turns the tunnel off.
 pub fn tunnel(config: &Config) -> Measure {
@@ -42,9 +43,40 @@ pub fn encrypted_receivers(config: &Config) -> Measure {
         .unless(plain, "use an address that begins with `syslog+tls` or `otlp+https`")
 }
 
+/// What is recorded today may be decrypted one day. A role may insist; then its clients have to be able to.
+pub fn post_quantum(config: &Config, facts: &Facts) -> Measure {
+    let required = match post_quantum::roles(config)[..] {
+        [] => "no role requires post-quantum keys".to_owned(),
+        ref roles => format!("post-quantum keys are required by {}", roles.join(", ")),
+    };
+    let shut_out = post_quantum::shut_out(config, &facts.clients, &facts.seen, facts.now);
+    let controls = &["AC-17", "transmission"];
+    Measure::met("post-quantum", "clients have the post-quantum keys that their roles require", controls)
+        .note(required)
+        .unless(shut_out, post_quantum::HINT)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{super::facts::tests::config, super::measure::State, *};
+    use super::{
+        super::{
+            facts::tests::{config, facts},
+            measure::State,
+        },
+        *,
+    };
+
+    #[test]
+    fn the_roles_that_require_post_quantum_keys_are_told_also_when_nobody_is_shut_out() {
+        let insisting =
+            config("[role.guard]\nallow = [\"rec01:recording-server\"]\nrequire-post-quantum = true\n");
+        let found = post_quantum(&insisting, &facts());
+        assert_eq!(
+            (found.state, found.reasons),
+            (State::Met, vec!["post-quantum keys are required by guard".to_owned()])
+        );
+        assert_eq!(post_quantum(&config(""), &facts()).reasons, ["no role requires post-quantum keys"]);
+    }
 
     #[test]
     fn a_service_without_require_tls_is_named_once() {
