@@ -76,6 +76,24 @@ fn a_stream_loses_no_byte_while_client_key_preshared_key_and_gateway_identity_ar
 }
 
 #[test]
+fn a_role_that_requires_post_quantum_keys_loses_no_stream_by_a_rotation() {
+    let role = "[role.smart-client]\nallow = [\"rec*:recording-server\"]\nrequire-post-quantum = true\n";
+    let Some(site) = site_with(role) else { return };
+    let client = ShimClient::up(&site, "anna-laptop", "smart-client").unwrap();
+    wait_until(&client, "an agreed pre-shared key", |report| report["keys"]["post_quantum"] == true);
+    let address = client.listens_for("rec01", PORT).unwrap();
+    let stream = Listener::connect(&client.machine.host.namespace, address).unwrap();
+    stream.wait_for_more(BITS / 8).unwrap();
+    for _ in 0..2 {
+        capture(&mut client.shim(&["rotate"])).unwrap();
+        stream.wait_for_more(BITS / 8).unwrap();
+    }
+    wait_until(&client, "an agreed pre-shared key", |report| report["keys"]["post_quantum"] == true);
+    assert!(site.status().unwrap().sessions[0].post_quantum);
+    stream.finish().unwrap();
+}
+
+#[test]
 fn a_stock_client_on_the_old_identity_works_until_the_identity_is_retired() {
     let Some(site) = site() else { return };
     let client = site.stock_client("anna-laptop", "smart-client").unwrap();
@@ -138,10 +156,14 @@ fn assert_no_answer(site: &Site, profile: &Profile, at_the_latest: Duration) {
 }
 
 fn site() -> Option<Site> {
+    site_with("")
+}
+
+fn site_with(more: &str) -> Option<Site> {
     let programs = [&site::PROGRAMS[..], &stock::PROGRAMS, &["curl"]].concat();
     can_run(&programs).then(|| {
         let site = Site::prepare(Family::V4).unwrap();
-        site.configure(&format!("\n[service.recording-server]\ntcp = [{RECORDER}, {PORT}]\n")).unwrap();
+        site.configure(&format!("\n[service.recording-server]\ntcp = [{RECORDER}, {PORT}]\n{more}")).unwrap();
         let mut site = site;
         site.run().unwrap();
         let address = SocketAddr::new(Server::Rec01.v4().into(), PORT);

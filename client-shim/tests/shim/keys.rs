@@ -263,6 +263,24 @@ fn a_post_quantum_key_is_agreed_and_agreed_anew_when_the_gateway_has_lost_it() {
 }
 
 #[test]
+fn an_agreement_that_the_gateway_finds_too_early_is_made_up_for_and_nobody_is_told() {
+    run(async {
+        let site = Site::new();
+        {
+            let mut registry = site.registry.lock().unwrap();
+            (registry.interval, registry.busy) = (Some(3600), 1);
+        }
+        let _gateway = site.start(&servers(&site));
+        let mut running = Running::ready(&site.profile_file()).await;
+        running.until(|report| report.keys.post_quantum).await;
+        assert_eq!(asked(&site, "/v1/psk"), 2);
+        while let Ok(event) = running.events.try_recv() {
+            assert!(!matches!(event, Event::KeysNotChanged { .. }), "{event:?}");
+        }
+    });
+}
+
+#[test]
 fn the_gateways_new_identity_is_moved_to_and_stored() {
     run(async {
         let site = Site::new();

@@ -81,6 +81,7 @@ impl Site {
             max_age: None,
             created: jiff::Timestamp::now(),
             lose: 0,
+            busy: 0,
             asked: Vec::new(),
             endpoint: endpoint.to_string(),
         };

@@ -27,6 +27,8 @@ pub struct Registry {
     pub created: jiff::Timestamp,
     /// How many answers to POST are still to be lost on the way.
     pub lose: usize,
+    /// How many agreements are still to be refused, as too many.
+    pub busy: usize,
     /// Paths of POST requests, with the public key that they named.
     pub asked: Vec<(String, String)>,
     pub endpoint: String,
@@ -67,6 +69,11 @@ pub async fn post(
             let (ciphertext, agreed) = {
                 let mut registry = registry.lock().unwrap();
                 registry.asked.push((path.to_owned(), String::new()));
+                if registry.busy > 0 {
+                    registry.busy -= 1;
+                    let code = code::TOO_OFTEN;
+                    return Some((429, format!(r#"{{"error":{{"code":"{code}","message":"wait"}}}}"#)));
+                }
                 let carrier = registry.preshared(&key);
                 agree(&request.encapsulation_key, Purpose::Renewal, &carrier, &key, &identity)
             };
