@@ -47,6 +47,8 @@ pub struct SessionStatus {
     pub endpoint: Option<String>,
     /// Live flows.
     pub flows: u64,
+    /// Whether it runs under a pre-shared key that was agreed in band.
+    pub post_quantum: bool,
 }
 
 /// `vmsgate sessions --json`: one row.
