@@ -55,7 +55,7 @@ fn keep_owner(temporary: &Path, replaced: &Path) -> io::Result<()> {
 
 /// Unlike a rename, a link fails when the name is taken, without a moment in between. File systems without links
 /// (a USB stick) have that moment.
-pub(crate) fn take_free_name(temporary: &Path, path: &Path) -> io::Result<()> {
+fn take_free_name(temporary: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(temporary, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         Err(_) if fs::symlink_metadata(path).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),

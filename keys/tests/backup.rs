@@ -4,10 +4,9 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, path::Path, process::Child, thread, time::Instant};
+use std::{collections::BTreeSet, fs, path::Path, process::Child};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rand_core::{OsRng, RngCore};
 use serde_json::Value;
 use support::{Installation, Run, admin_records, mode, setting};
 
@@ -212,43 +211,45 @@ fn an_installation_is_never_overwritten() {
 fn a_restoration_that_was_killed_left_no_installation_or_all_of_it_and_can_be_repeated() {
     let installation = backed_up();
     let expected = installation.run(&["client", "list", "--json"]).succeeded().stdout;
-    let list = ["--data", "new", "client", "list", "--json"];
-    let began = Instant::now();
-    restore(&installation, "new").succeeded();
-    let whole = began.elapsed();
-    let (mut nothing, mut all) = (0, 0);
-    for _ in 0..20 {
-        fs::remove_dir_all(installation.path("new")).unwrap();
-        let after = whole.mul_f64(f64::from(OsRng.next_u32()) / f64::from(u32::MAX));
-        println!("killed after {after:?} of {whole:?}");
-        let mut child: Child = installation.command(&["--data", "new", "restore", "backup"]).spawn().unwrap();
-        thread::sleep(after);
+    let new = installation.path("new");
+    let in_scratch = |name: &str| {
+        let mut entries = fs::read_dir(&new).into_iter().flatten().flatten();
+        entries.any(|entry| entry.path().join(name).exists())
+    };
+    // What it does, in order; each time it is killed as soon as that is seen.
+    let steps: [(&str, &dyn Fn() -> bool); 5] = [
+        ("nothing", &|| true),
+        ("data directory", &|| new.exists()),
+        ("database", &|| in_scratch("vmsgate.db")),
+        ("keystore", &|| new.join("keystore").exists()),
+        ("database in its place", &|| new.join("vmsgate.db").exists()),
+    ];
+    for (step, done) in steps {
+        let mut child = installation.command(&["--data", "new", "restore", "backup"]).spawn().unwrap();
+        while !done() && child.try_wait().unwrap().is_none() {}
         child.kill().unwrap();
         child.wait().unwrap();
 
-        if installation.path("new/vmsgate.db").exists() {
-            assert_eq!(installation.run(&list).succeeded().stdout, expected);
-            assert!(installation.path("new/keystore").exists());
-            all += 1;
-        } else {
-            if installation.path("new").exists() {
-                installation.run(&list).refused("there is no database at");
-            }
+        let list = || installation.run(&["--data", "new", "client", "list", "--json"]);
+        if !new.join("vmsgate.db").exists() {
+            assert_ne!(step, "database in its place");
+            list().refused("there is no database at");
             restore(&installation, "new").succeeded();
-            assert_eq!(installation.run(&list).succeeded().stdout, expected);
-            nothing += 1;
+            assert_eq!(
+                names(&new),
+                BTreeSet::from(["keystore".to_owned(), "vmsgate.db".to_owned()]),
+                "{step}"
+            );
         }
-        let left = names(&installation.path("new"));
-        assert!(
-            left.is_superset(&BTreeSet::from(["keystore".to_owned(), "vmsgate.db".to_owned()])),
-            "{left:?}"
-        );
+        assert_eq!(list().succeeded().stdout, expected, "{step}");
+        let add = ["client", "add", "emil", "--role", "smart-client", "--operator", "Emil"];
+        installation.run(&[&["--data", "new"], &add[..]].concat()).succeeded();
+        fs::remove_dir_all(&new).unwrap();
     }
-    println!("{nothing} times nothing, {all} times all of it");
 }
 
 #[test]
-fn one_that_was_killed_after_each_step_is_repeated() {
+fn what_a_killed_restoration_left_is_used_or_removed() {
     let installation = backed_up();
     restore(&installation, "whole").succeeded();
     let new = installation.path("new");

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    fs,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,9 @@ fn clients_of_a_lost_gateway_carry_on_with_the_restored_one_and_its_new_log_is_p
         return;
     }
     let mut site = Site::start(Family::V4).unwrap();
+    // Its log is signed once it has stopped.
+    site.stop().unwrap();
+    site.run().unwrap();
     let client = ShimClient::up(&site, "anna-laptop", "smart-client").unwrap();
     let web = client.listens_for("mgmt", 80).unwrap();
     // A folder of the gateway's user, who makes the backup.
@@ -45,10 +48,15 @@ fn clients_of_a_lost_gateway_carry_on_with_the_restored_one_and_its_new_log_is_p
             Ok(fetched) => break fetched,
             Err(error) => assert!(Instant::now() < deadline, "{error:#}"),
         }
-        std::thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200));
     };
     assert_eq!(fetched, (FILE_BYTES as u64, site.web.checksum.clone()));
     site.stop().unwrap();
     let proven = capture(&mut site.vmsgate(&["audit", "verify"])).unwrap();
     assert!(proven.contains("proven, with the key"), "{proven}");
+    let log = capture(&mut site.vmsgate(&["audit", "export"])).unwrap();
+    let restored = log.lines().find(|line| line.contains("admin.registry.restore")).unwrap();
+    for chain in ["admin", "gateway/gw-test"] {
+        assert!(restored.contains(&format!("vmsgate-checkpoint 1 {chain} ")), "{chain}: {restored}");
+    }
 }

@@ -1,6 +1,6 @@
 //! From a backup to an installation.
 //!
-//! The database is made in a directory of its own inside the data directory and opened there as a gateway would. Then
+//! Both files are made in a directory of their own inside the data directory and opened there as a gateway would. Then
 //! the keystore gets its place, and last, in one step, the database: before that step no command finds an installation,
 //! after it all of it is there. Whoever was interrupted restores again.
 
@@ -12,16 +12,16 @@ use std::{
     path::Path,
 };
 
-use tempfile::TempDir;
+use tempfile::{TempDir, TempPath};
 use vmsgate_audit::{Create, Database};
 
 use super::{Backup, BackupError, OpenBackup};
 use crate::{
     actor::Actor,
-    atomic_file::{Existing, take_free_name},
+    atomic_file::Existing,
     data_dir::DataDir,
     keystore::{Keystore, KeystoreError},
-    registry::{Holdings, Registry, Restoration},
+    registry::{Holdings, Identity, Registry, RegistryError, Restoration},
 };
 
 /// Who has a data directory already.
@@ -34,7 +34,7 @@ pub enum Occupant {
     Remains,
 }
 
-/// The directory that a database is made in.
+/// The directory that an installation is made in.
 const SCRATCH: &str = ".vmsgate-restore-";
 
 impl fmt::Display for Occupant {
@@ -53,20 +53,7 @@ impl Backup {
     pub async fn occupant(&self, data: &DataDir) -> Option<Occupant> {
         let exists = |path: &Path| fs::symlink_metadata(path).is_ok();
         if exists(&data.database()) {
-            return Some(match Registry::open_read_only(&data.database()).await {
-                Ok(registry) => {
-                    let identities = registry.all_identities().await;
-                    registry.close().await;
-                    identities.map_or(Occupant::Remains, |identities| {
-                        let ours = |key: String| key == self.installation();
-                        match identities.iter().any(|identity| ours(identity.public_key.to_string())) {
-                            true => Occupant::Same,
-                            false => Occupant::Another,
-                        }
-                    })
-                }
-                Err(_) => Occupant::Remains,
-            });
+            return Some(self.whose(&data.database()).await.unwrap_or(Occupant::Remains));
         }
         // SQLite would take what lies beside the database for its newest writes.
         let beside = ["-wal", "-shm", "-journal"].iter().any(|end| {
@@ -80,13 +67,23 @@ impl Backup {
         };
         (beside || other_keystore).then_some(Occupant::Remains)
     }
+
+    async fn whose(&self, database: &Path) -> Result<Occupant, RegistryError> {
+        let registry = Registry::open_read_only(database).await?;
+        let identities = registry.all_identities().await;
+        registry.close().await;
+        // Identities are never deleted.
+        let ours = |identity: &Identity| identity.public_key.to_string() == self.installation();
+        Ok(if identities?.iter().any(ours) { Occupant::Same } else { Occupant::Another })
+    }
 }
 
 impl OpenBackup {
     /// Makes the installation in `data`, which holds none.
     ///
     /// # Errors
-    /// [`BackupError::Occupied`], and everything that can go wrong with the rows and the disk. Nothing of it is left then.
+    /// [`BackupError::Occupied`], and everything that can go wrong with the rows and the disk. What is left then is no
+    /// installation.
     pub async fn restore(&self, data: &DataDir, actor: &Actor) -> Result<Holdings, BackupError> {
         if let Some(occupant) = self.backup.occupant(data).await {
             return Err(BackupError::Occupied { path: data.path().to_owned(), occupant });
@@ -122,16 +119,15 @@ impl OpenBackup {
         let holdings = self.build(&built, actor).await?;
         let failed = |source| BackupError::Directory { path: data.path().to_owned(), source };
         if !data.keystore().exists() {
-            self.backup.keystore().write(&data.keystore(), Existing::Keep)?;
+            place(&built.keystore(), &data.keystore()).map_err(failed)?;
         }
-        File::open(built.database()).and_then(|file| file.sync_all()).map_err(failed)?;
-        take_free_name(&built.database(), &data.database()).map_err(failed)?;
-        File::open(data.path()).and_then(|directory| directory.sync_all()).map_err(failed)?;
+        place(&built.database(), &data.database()).map_err(failed)?;
         Ok(holdings)
     }
 
-    /// The database, complete, checked and closed.
+    /// Keystore and database, complete, checked and closed.
     async fn build(&self, scratch: &DataDir, actor: &Actor) -> Result<Holdings, BackupError> {
+        self.backup.keystore().write(&scratch.keystore(), Existing::Keep)?;
         let db = Database::open(&scratch.database(), Create::Yes).await?;
         let registry = Registry::load(db, &self.dump).await?;
         let holdings = registry.open_everything(&self.master).await?;
@@ -158,6 +154,13 @@ fn scratch(within: Option<&Path>) -> Result<TempDir, BackupError> {
     let within = within.map_or_else(std::env::temp_dir, Path::to_owned);
     let made = builder.tempdir_in(&within);
     made.map_err(|source| BackupError::Directory { path: within, source })
+}
+
+/// Moves a file to a name that is free, for good.
+fn place(file: &Path, name: &Path) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    TempPath::try_from_path(file)?.persist_noclobber(name)?;
+    name.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 /// What a killed restoration left.
