@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs, thread,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Instant};
 
 use vmsgate_tests::{
     curl,
@@ -43,13 +40,15 @@ fn clients_of_a_lost_gateway_carry_on_with_the_restored_one_and_its_new_log_is_p
     site.run().unwrap();
 
     let deadline = Instant::now() + PATIENCE;
-    let fetched = loop {
-        match curl::fetch(client.command("curl"), &format!("http://{web}/file")) {
-            Ok(fetched) => break fetched,
+    loop {
+        let mut attempt = client.command("curl");
+        attempt.args(["--max-time", "2", "--range", "0-99"]);
+        match curl::fetch(attempt, &format!("http://{web}/file")) {
+            Ok(_) => break,
             Err(error) => assert!(Instant::now() < deadline, "{error:#}"),
         }
-        thread::sleep(Duration::from_millis(200));
-    };
+    }
+    let fetched = curl::fetch(client.command("curl"), &format!("http://{web}/file")).unwrap();
     assert_eq!(fetched, (FILE_BYTES as u64, site.web.checksum.clone()));
     site.stop().unwrap();
     let proven = capture(&mut site.vmsgate(&["audit", "verify"])).unwrap();
