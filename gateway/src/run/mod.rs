@@ -13,25 +13,22 @@ mod keys;
 mod network;
 mod reports;
 mod retention;
+mod start;
 mod status;
 mod translate;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use vmsgate_audit::event::{ConfigRefused, Event, GatewayStarted, GatewayStopped};
-use vmsgate_audit::{
-    AuditHandle, AuditWriter, Chain, Checkpoints, Database, Label, Reason, Record, UtcTime, WriterConfig,
-};
-use vmsgate_cli::{CliError, OrFail, WithHint};
-use vmsgate_config::{Config, ConfigErrors, Egress};
-use vmsgate_keys::{Actor, DataDir, Identity, Keystore, MasterKey, Passphrase, Registry, RegistryError};
+use vmsgate_audit::event::{ConfigRefused, Event, GatewayStopped};
+use vmsgate_audit::{AuditWriter, Database, Label, Reason, Record, UtcTime};
+use vmsgate_cli::{CliError, OrFail};
+use vmsgate_config::{Config, ConfigErrors};
+use vmsgate_keys::{Identity, MasterKey, RegistryError};
 use vmsgate_netsetup::Kernel;
 use x25519_dalek::StaticSecret;
 
@@ -40,22 +37,20 @@ use self::clients::ClientSource;
 use self::clock::ClockWatch;
 use self::file_watch::FileWatch;
 use self::keys::KeyChanges;
-use self::network::Network;
 use self::reports::Reports;
-use crate::admin::{ControlSocket, serve_probes, status::StatusRequests, status::status_channel};
+use crate::admin::status::StatusRequests;
 use crate::control::facts::Facts;
 use crate::control::requests::KeyRequests;
 use crate::health::{ConditionCode, Health};
-use crate::hinted::{keystore_error, registry_error};
 use crate::ship::{self, Shipping};
-use crate::worker::{Call, Recording, WorkerError, Workers, WorkersSetup, policy_label, unix_now};
+use crate::worker::{Call, Recording, WorkerError, Workers, policy_label, unix_now};
+
+pub use self::start::Start;
 
 /// A registry change is in force within 2 s; one poll is one small query.
 const REGISTRY_POLL: Duration = Duration::from_millis(500);
 /// How often the registry learns who is there.
 const PRESENCE: Duration = Duration::from_secs(30);
-/// What workers may have told before this thread comes to it.
-const CALLS: usize = 1024;
 const FILE_POLL: Duration = Duration::from_secs(1);
 /// How long the end may wait for the disk.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -63,39 +58,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 const REPORT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the end may wait for receivers of the audit log.
 const SHIP_PATIENCE: Duration = Duration::from_secs(2);
-
-/// What a gateway is started from.
-#[derive(Debug)]
-pub struct Start {
-    pub config: Config,
-    /// Where the configuration came from, to notice when it changes.
-    pub config_path: Option<PathBuf>,
-    pub data: DataDir,
-    pub passphrase: Passphrase,
-    /// Who starts it.
-    pub actor: Actor,
-}
-
-/// What is read before anything is started.
-struct Opened {
-    network: Network,
-    workers: u8,
-    master: MasterKey,
-    registry: Registry,
-}
-
-impl Opened {
-    async fn open(start: &Start) -> Result<Self, CliError> {
-        let workers = network::workers(&start.config);
-        // While this is the only thread: with egress `tun` it gives up every right that later threads would inherit.
-        let network = network::open(&start.config, workers)?;
-        let keystore = Keystore::read(&start.data.keystore());
-        let keystore = keystore.map_err(keystore_error)?;
-        let master = keystore.open(&start.passphrase).map_err(keystore_error)?;
-        let registry = Registry::open(&start.data.database()).await.map_err(registry_error)?;
-        Ok(Self { network, workers, master, registry })
-    }
-}
 
 /// A running gateway.
 pub struct Gateway {
@@ -126,116 +88,6 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts everything, cheapest to refuse first. An error leaves nothing behind.
-    pub async fn start(start: Start) -> Result<Gateway, CliError> {
-        let opened = Opened::open(&start).await?;
-        let database = opened.registry.database().clone();
-        let started = Self::start_with(start, opened).await;
-        if started.is_err() {
-            database.close().await;
-        }
-        started
-    }
-
-    async fn start_with(start: Start, opened: Opened) -> Result<Gateway, CliError> {
-        let Start { config, config_path, data, actor, .. } = start;
-        let Opened { network, workers: count, master, registry } = opened;
-        let health = Health::new(Instant::now(), count);
-        let identities = registry.identities().await.map_err(registry_error)?;
-        let secrets = unseal(&identities, &master).map_err(registry_error)?;
-
-        let admin = TcpListener::bind(config.admin.listen).await;
-        let admin = admin.or_user(format!("cannot listen on {} for probes", config.admin.listen));
-        let admin = admin.hint("free the port, or set `listen` in the section `[admin]`")?;
-        let socket = ControlSocket::bind(&data).await.map_err(CliError::user);
-        let socket = socket.hint("is another gateway running on this data directory?")?;
-
-        let (facts, key_requests) = (Facts::default(), KeyRequests::default());
-        let (calling, calls) = mpsc::channel(CALLS);
-        let Network { sockets, listening, receive_buffers, queues, kernel } = network;
-        let setup = WorkersSetup {
-            sockets,
-            queues,
-            masquerade: matches!(&config.gateway.egress, Egress::Tun(tun) if tun.masquerade),
-            workers: count,
-            stack: configuration::stack(&config, count),
-            configuration: configuration::build(&config, &identities, &facts, &key_requests, count),
-            identities: secrets,
-            health: health.clone(),
-            calls: calling,
-        };
-        let mut workers = Workers::spawn(setup).await.map_err(worker_error)?;
-        health.report(ConditionCode::UdpBound, true, format!("bound: {}", join(&listening)));
-        configuration::warn_about_buffers(&receive_buffers);
-
-        let chain = Chain::gateway(&config.gateway.name);
-        let key = registry.audit_signing_key(&master, &actor).await.map_err(registry_error)?;
-        let checkpoints = Some(Checkpoints::every_minute(key.clone()));
-        let retention = retention::Keeper::new(registry.database().clone(), key);
-        let writing = WriterConfig { capacity: config.audit.queue as usize, checkpoints };
-        let audit = AuditWriter::spawn(registry.database(), chain, writing, now()).await;
-        let audit = audit.or_user("the audit log cannot be written")?;
-
-        let shipping = start_shipping(registry.database(), &config)?;
-
-        let mut clients = ClientSource::new(registry, master, facts.clone());
-        let all = clients.all(&config).await.map_err(registry_error)?;
-        let reconnect = clients.recently_connected(&config.gateway.name, &all).await;
-        workers.set_clients(all).await.map_err(worker_error)?;
-        record_start(&audit.handle(), &listening, &config);
-        let recording = Recording {
-            audit: audit.handle(),
-            durability: config.audit.durability,
-            on_failure: config.audit.on_failure,
-            failure_grace: config.audit.failure_grace,
-        };
-        workers.start(&recording).await.map_err(worker_error)?;
-        workers.reconnect(reconnect).await.map_err(worker_error)?;
-        health.report(ConditionCode::RegistryReadable, true, "the registry was read");
-        health.report(ConditionCode::ConfigurationInForce, true, "the configuration is in force");
-
-        let (client, status) = status_channel();
-        let servers = vec![
-            tokio::spawn(serve_probes(admin, health.clone(), client.clone())),
-            tokio::spawn(async move { socket.serve(client).await }),
-        ];
-        tracing::info!(
-            gateway = config.gateway.name,
-            listen = %join(&listening),
-            egress = config.gateway.egress.as_str(),
-            workers = count,
-            policy = config.version,
-            "ready"
-        );
-        let reports =
-            Reports::start(clients.registry().clone(), config.gateway.name.clone(), clients.revision());
-        let watch = config_path.map(FileWatch::new);
-        let started = Timestamp::now();
-        Ok(Gateway {
-            config,
-            watch,
-            workers,
-            listening,
-            _kernel: kernel,
-            audit,
-            recording,
-            shipping,
-            retention,
-            clients,
-            facts,
-            key_requests,
-            identities,
-            calls,
-            key_changes: KeyChanges::default(),
-            present: Present::default(),
-            reports,
-            health,
-            status,
-            started,
-            servers,
-        })
-    }
-
     /// Where clients reach it.
     pub fn listening(&self) -> &[SocketAddr] {
         &self.listening
@@ -371,16 +223,6 @@ impl Gateway {
         }
         stopped.or_user("the last audit records could not be written").and(workers).and(reported)
     }
-}
-
-fn record_start(audit: &AuditHandle, listening: &[SocketAddr], config: &Config) {
-    let started = GatewayStarted {
-        version: Label::new(env!("CARGO_PKG_VERSION")),
-        listen: listening.to_vec(),
-        config_hash: Some(config.hash.into()),
-    };
-    let record = Record::new(now(), Event::GatewayStarted(started));
-    audit.append(record.under_policy(policy_label(&config.version)));
 }
 
 fn start_shipping(db: &Database, config: &Config) -> Result<Shipping, CliError> {

@@ -4,9 +4,13 @@ use std::net::UdpSocket;
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
+use vmsgate_audit::Chain;
 use vmsgate_exchange::body::{Enrolled, code};
 use vmsgate_keys::registry::{Invitee, NewClient, Settings};
-use vmsgate_keys::{IdentityState, Installation, PresharedKey, PrivateKey, PublicKey, TunnelRanges};
+use vmsgate_keys::{
+    Actor, DataDir, IdentityState, Installation, Passphrase, PresharedKey, PrivateKey, PublicKey,
+    TunnelRanges,
+};
 use vmsgate_tunnel::client::{ClientKeys, ClientSettings, ClientState};
 use vmsgate_tunnel::sink::DatagramQueue;
 

@@ -6,8 +6,10 @@
 //! been idle longest makes room, but never one that was used in the last [`EVICTION_GRACE`].
 
 mod list;
+mod reason;
 mod tcp;
 mod tls;
+mod traffic;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,7 +25,9 @@ use list::{Links, List};
 use tcp::TcpState;
 use tls::{Segment, Sight, TlsWatch};
 
+pub use reason::CloseReason;
 pub use tls::FirstBytes;
+pub use traffic::{Direction, Traffic, Volume};
 
 /// A flow in recent use is never evicted: the new one is refused instead.
 pub const EVICTION_GRACE: Duration = Duration::from_secs(30);
@@ -40,105 +44,6 @@ pub struct FlowId {
 impl FlowId {
     pub fn as_u64(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.slot)
-    }
-}
-
-/// Which way a packet goes, seen from the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From the client to the recording network.
-    Up,
-    Down,
-}
-
-/// Packets and bytes (whole inner packets) each way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traffic {
-    pub packets_up: u64,
-    pub bytes_up: u64,
-    pub packets_down: u64,
-    pub bytes_down: u64,
-}
-
-/// Packets that passed together, and their bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Volume {
-    pub packets: u64,
-    pub bytes: u64,
-}
-
-impl Volume {
-    /// One packet of so many bytes.
-    pub fn packet(bytes: usize) -> Volume {
-        Volume { packets: 1, bytes: bytes as u64 }
-    }
-}
-
-impl Traffic {
-    pub fn add(&mut self, other: Traffic) {
-        self.packets_up += other.packets_up;
-        self.bytes_up += other.bytes_up;
-        self.packets_down += other.packets_down;
-        self.bytes_down += other.bytes_down;
-    }
-
-    pub fn count(&mut self, direction: Direction, Volume { packets, bytes }: Volume) {
-        match direction {
-            Direction::Up => {
-                self.packets_up += packets;
-                self.bytes_up += bytes;
-            }
-            Direction::Down => {
-                self.packets_down += packets;
-                self.bytes_down += bytes;
-            }
-        }
-    }
-}
-
-/// Why a flow ended, stable names in the audit log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CloseReason {
-    /// Both ends said FIN.
-    Finished,
-    /// The client or the server sent a RST.
-    Reset,
-    /// The server refused the connection.
-    ServerRefused,
-    /// The server or the way to it did not answer.
-    ServerUnreachable,
-    /// The client stopped answering.
-    ClientUnreachable,
-    Idle,
-    /// Made room for a newer flow.
-    Evicted,
-    /// A changed configuration no longer allows it.
-    Policy,
-    /// Clear text where TLS is required.
-    TlsRequired,
-    /// The client was revoked, suspended or has expired.
-    ClientBlocked,
-    /// Its record cannot be kept, or those of all flows could not be for too long.
-    AuditUnavailable,
-    Shutdown,
-}
-
-impl CloseReason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CloseReason::Finished => "finished",
-            CloseReason::Reset => "reset",
-            CloseReason::ServerRefused => "server-refused",
-            CloseReason::ServerUnreachable => "server-unreachable",
-            CloseReason::ClientUnreachable => "client-unreachable",
-            CloseReason::Idle => "idle",
-            CloseReason::Evicted => "evicted",
-            CloseReason::Policy => "policy",
-            CloseReason::TlsRequired => "tls-required",
-            CloseReason::ClientBlocked => "client-blocked",
-            CloseReason::AuditUnavailable => "audit-unavailable",
-            CloseReason::Shutdown => "shutdown",
-        }
     }
 }
 

@@ -15,6 +15,7 @@ mod sessions;
 pub mod shard;
 #[cfg(any(test, feature = "verdicts"))]
 pub mod tests;
+mod transport;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
