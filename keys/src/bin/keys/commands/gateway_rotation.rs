@@ -5,9 +5,12 @@ use std::{collections::HashMap, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use vmsgate_cli::{CliError, Exit, Table, human};
-use vmsgate_keys::{Fingerprint, Identity, IdentityState, Registry};
+use vmsgate_keys::{Identity, IdentityState, Registry};
 
-use crate::context::{Context, SCHEMA_VERSION, registry_error};
+use crate::{
+    commands::identity_report::IdentityReport,
+    context::{Context, SCHEMA_VERSION, registry_error},
+};
 
 /// A client that still uses the retiring identity.
 #[derive(Serialize)]
@@ -27,20 +30,6 @@ struct Progress {
     not_moved: Vec<Straggler>,
     /// Open invitations whose tokens name the retiring identity.
     invitations: usize,
-}
-
-/// An identity in JSON.
-#[derive(Serialize)]
-pub struct IdentityReport<'a> {
-    #[serde(flatten)]
-    identity: &'a Identity,
-    fingerprint: Fingerprint,
-}
-
-impl<'a> IdentityReport<'a> {
-    pub fn new(identity: &'a Identity) -> Self {
-        Self { identity, fingerprint: identity.public_key.fingerprint() }
-    }
 }
 
 pub async fn rotate(context: &Context, overlap: Duration) -> Result<(), CliError> {

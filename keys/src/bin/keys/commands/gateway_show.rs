@@ -3,9 +3,11 @@
 use serde::Serialize;
 use vmsgate_audit::VerifyingKey;
 use vmsgate_cli::{CliError, Table, human};
-use vmsgate_keys::{Fingerprint, Identity};
 
-use crate::context::{Context, SCHEMA_VERSION, registry_error};
+use crate::{
+    commands::identity_report::IdentityReport,
+    context::{Context, SCHEMA_VERSION, registry_error},
+};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -23,13 +25,6 @@ struct AuditKeyReport {
     fingerprint: vmsgate_audit::Fingerprint,
 }
 
-#[derive(Serialize)]
-struct IdentityReport<'a> {
-    #[serde(flatten)]
-    identity: &'a Identity,
-    fingerprint: Fingerprint,
-}
-
 pub async fn run(context: &Context) -> Result<(), CliError> {
     let (registry, site) = context.site().await?;
     let identities = registry.identities().await.map_err(registry_error)?;
@@ -39,10 +34,7 @@ pub async fn run(context: &Context) -> Result<(), CliError> {
         endpoints: site.endpoints.iter().map(ToString::to_string).collect(),
         tunnel: site.ranges.iter().map(ToString::to_string).collect(),
         addresses: site.ranges.gateway_addresses().iter().map(ToString::to_string).collect(),
-        identities: identities
-            .iter()
-            .map(|identity| IdentityReport { identity, fingerprint: identity.public_key.fingerprint() })
-            .collect(),
+        identities: identities.iter().map(IdentityReport::new).collect(),
         audit_key: audit_key
             .map(|public_key| AuditKeyReport { public_key, fingerprint: public_key.fingerprint() }),
     };

@@ -9,6 +9,7 @@ pub mod client_revoke;
 pub mod client_rotate;
 pub mod gateway_rotation;
 pub mod gateway_show;
+pub mod identity_report;
 pub mod init;
 pub mod new_profile;
 pub mod passwd;

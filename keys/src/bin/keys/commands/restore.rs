@@ -9,7 +9,7 @@ use vmsgate_keys::{Backup, BackupError, Holdings, OpenBackup};
 
 use crate::{
     cli::RestoreArgs,
-    commands::gateway_rotation::IdentityReport,
+    commands::identity_report::IdentityReport,
     context::{Context, SCHEMA_VERSION},
     secrets,
 };

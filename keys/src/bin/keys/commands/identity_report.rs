@@ -1,0 +1,18 @@
+//! How commands tell of an identity of the gateway.
+
+use serde::Serialize;
+use vmsgate_keys::{Fingerprint, Identity};
+
+/// An identity in JSON.
+#[derive(Serialize)]
+pub struct IdentityReport<'a> {
+    #[serde(flatten)]
+    pub identity: &'a Identity,
+    pub fingerprint: Fingerprint,
+}
+
+impl<'a> IdentityReport<'a> {
+    pub fn new(identity: &'a Identity) -> Self {
+        Self { identity, fingerprint: identity.public_key.fingerprint() }
+    }
+}
