@@ -185,6 +185,22 @@ impl ShimClient {
         Ok(self.machine)
     }
 
+    /// Asks the shim until the gateway has told it a warning that contains `text`.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub fn wait_for_warning(&self, text: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status()?;
+            if status["site"]["warnings"].to_string().contains(text) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the shim shows no warning of `{text}`: {status:#}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Asks the shim until it is connected and knows the servers.
     ///
     /// # Errors
