@@ -188,17 +188,12 @@ impl ShimClient {
     /// Asks the shim until the gateway has told it a warning that contains `text`.
     ///
     /// # Errors
-    /// When that takes too long.
+    /// When that takes too long, or the shim ends.
     pub fn wait_for_warning(&self, text: &str) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let status = self.status()?;
-            if status["site"]["warnings"].to_string().contains(text) {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "the shim shows no warning of `{text}`: {status:#}");
-            thread::sleep(Duration::from_millis(50));
-        }
+        let told = |site: &serde_json::Value| site["warnings"].to_string().contains(text);
+        self.wait_until(&format!("told of the warning `{text}`"), |report| {
+            report.site.as_ref().is_some_and(told)
+        })
     }
 
     /// Asks the shim until it is connected and knows the servers.
@@ -206,21 +201,23 @@ impl ShimClient {
     /// # Errors
     /// When that takes too long, or the shim ends.
     pub fn wait_until_connected(&self) -> Result<()> {
+        self.wait_until("connected", |report| report.state == "connected" && report.site.is_some())
+    }
+
+    /// A shim that is not connected says so and is asked again.
+    fn wait_until(&self, state: &str, reached: impl Fn(&ShimReport) -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let report = self.report();
-            if report.as_ref().is_ok_and(|report| report.state == "connected" && report.site.is_some()) {
+            if report.as_ref().is_ok_and(&reached) {
                 return Ok(());
             }
             let printed = self.process.output();
             ensure!(
                 !self.process.has_ended(),
-                "the shim ended before it was connected; it printed:\n{printed}"
+                "the shim ended before it was {state}; it printed:\n{printed}"
             );
-            ensure!(
-                Instant::now() < deadline,
-                "the shim is not connected: {report:?}; it printed:\n{printed}"
-            );
+            ensure!(Instant::now() < deadline, "the shim is not {state}: {report:?}; it printed:\n{printed}");
             thread::sleep(Duration::from_millis(50));
         }
     }
