@@ -70,7 +70,8 @@ pub fn classify(datagram: &[u8]) -> Option<Kind> {
 
 /// One static key pair of the gateway, as handshakes meet it.
 pub struct Identity {
-    secret: StaticSecret,
+    /// In a place of its own, which is wiped: an identity that is moved would leave a copy behind.
+    secret: Box<StaticSecret>,
     public: PublicKey,
     /// Always under load, so it demands a cookie; when to ask it is [`crate::guard`]'s decision, because boringtun's
     /// one counter for the whole node would let one source lock everybody out.
@@ -111,7 +112,7 @@ impl Identity {
         Identity {
             demanding: RateLimiter::new(&public, 0),
             trusting: Arc::new(RateLimiter::new(&public, u64::MAX)),
-            secret,
+            secret: Box::new(secret),
             public,
         }
     }
@@ -223,7 +224,7 @@ impl Tunnel {
         rng: &mut fastrand::Rng,
     ) -> Self {
         let mut tunn = Tunn::new(
-            identity.secret.clone(),
+            StaticSecret::clone(&identity.secret),
             keys.peer,
             keys.preshared.as_deref().copied(),
             keys.persistent_keepalive,
