@@ -14,6 +14,7 @@ mod http;
 mod policy_build;
 mod run;
 mod ship;
+mod stack;
 mod worker;
 
 use std::process::ExitCode;

@@ -43,6 +43,7 @@ use crate::control::facts::Facts;
 use crate::control::requests::KeyRequests;
 use crate::health::{ConditionCode, Health};
 use crate::ship::{self, Shipping};
+use crate::stack::wiped;
 use crate::worker::{Call, Recording, WorkerError, Workers, policy_label, unix_now};
 
 pub use self::start::Start;
@@ -241,12 +242,14 @@ fn refused(errors: &ConfigErrors) -> Record {
 }
 
 fn unseal(identities: &[Identity], master: &MasterKey) -> Result<Vec<StaticSecret>, RegistryError> {
-    // Growing would leave copies of the secrets in freed memory.
-    let mut secrets = Vec::with_capacity(identities.len());
-    for identity in identities {
-        secrets.push(identity.private_key(master)?.to_secret());
-    }
-    Ok(secrets)
+    wiped(|| {
+        // Growing would leave copies of the secrets in freed memory.
+        let mut secrets = Vec::with_capacity(identities.len());
+        for identity in identities {
+            secrets.push(identity.private_key(master)?.to_secret());
+        }
+        Ok(secrets)
+    })
 }
 
 fn worker_error(error: WorkerError) -> CliError {

@@ -30,6 +30,7 @@ use crate::forward::proxy::Proxy;
 use crate::forward::tun::Lan;
 use crate::forward::{Held, Waiting};
 use crate::health::{ConditionCode, Health};
+use crate::stack::wiped;
 
 /// Packets taken from the stack before the sockets are served again.
 const TRANSMIT_BATCH: usize = 64;
@@ -74,7 +75,9 @@ impl Core {
         let super::Configuration { settings, proxy, control, .. } = setup.configuration;
         let shard = Shard::new(setup.worker, setup.workers);
         let mut state = GatewayState::new(settings, shard, now, unix_now(), rng.u64(..));
-        state.set_identities(identities(&setup.identities), now, &mut DatagramQueue::default());
+        wiped(|| {
+            state.set_identities(identities(&setup.identities), now, &mut DatagramQueue::default());
+        });
         let stack = Stack::new(NetStack::new(setup.stack, rng.u64(..), now));
         Rc::new_cyclic(|shared| {
             RefCell::new(Core {
@@ -180,9 +183,11 @@ impl Core {
                 return;
             }
             Command::Identities { secrets, control, done } => {
-                self.state.set_identities(identities(&secrets), now, &mut self.outlets);
-                // Before anybody is told that a retired one is gone.
-                drop(secrets);
+                wiped(|| {
+                    self.state.set_identities(identities(&secrets), now, &mut self.outlets);
+                    // Before anybody is told that a retired one is gone.
+                    drop(secrets);
+                });
                 self.proxy.set_control(control);
                 self.turn(now);
                 let _ = done.send(());
