@@ -29,7 +29,7 @@ fn no_secret_is_found_in_output_records_database_arguments_or_after_retirement_i
     capture(&mut client.shim(&["rotate"])).unwrap();
     profiles.push(read(&client));
     let identity = site.unsealed_identity().unwrap();
-    assert!(in_memory(&mut site, &[&identity]), "the search finds what is there");
+    assert!(in_memory(&mut site, &identity).is_some(), "the search finds what is there");
     capture(&mut site.keys(&["gateway", "rotate"])).unwrap();
     capture(&mut client.shim(&["rotate"])).unwrap();
     profiles.push(read(&client));
@@ -37,8 +37,8 @@ fn no_secret_is_found_in_output_records_database_arguments_or_after_retirement_i
 
     // Retired: wiped from memory, within the time that every change of the registry has.
     let deadline = Instant::now() + Duration::from_secs(5);
-    while in_memory(&mut site, &[&identity]) {
-        assert!(Instant::now() < deadline, "the retired identity is in memory");
+    while let Some(place) = in_memory(&mut site, &identity) {
+        assert!(Instant::now() < deadline, "the retired identity is in memory: {place}");
     }
     let arguments = fs::read_to_string(format!("/proc/{}/cmdline", site.gateway().unwrap().id())).unwrap()
         + &fs::read_to_string(format!("/proc/{}/cmdline", client.process().id())).unwrap();
@@ -68,8 +68,8 @@ fn read(client: &ShimClient) -> Profile {
     Profile::new(fs::read_to_string(client.profile()).unwrap())
 }
 
-/// Whether the gateway's memory, all of it that it can read, holds one of these.
-fn in_memory(site: &mut Site, secrets: &[&[u8; 32]]) -> bool {
+/// Where the gateway's memory, all of it that it can read, holds a secret.
+fn in_memory(site: &mut Site, secret: &[u8; 32]) -> Option<String> {
     let id = site.gateway().unwrap().id();
     let maps = fs::read_to_string(format!("/proc/{id}/maps")).unwrap();
     let mut memory = fs::File::open(format!("/proc/{id}/mem")).unwrap();
@@ -83,12 +83,12 @@ fn in_memory(site: &mut Site, secrets: &[&[u8; 32]]) -> bool {
         // Some of it is not there to be read, or goes away meanwhile.
         let _ = (&memory).take(to - from).read_to_end(&mut bytes);
         looked_at += bytes.len();
-        if secrets.iter().any(|secret| contains(&bytes, *secret)) {
-            return true;
+        if let Some(offset) = bytes.windows(secret.len()).position(|window| window == secret) {
+            return Some(format!("{offset:#x} into {line}"));
         }
     }
     assert!(looked_at > 1 << 20, "only {looked_at} bytes of memory");
-    false
+    None
 }
 
 fn contains(bytes: &[u8], secret: &[u8]) -> bool {
