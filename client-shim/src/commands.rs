@@ -7,6 +7,7 @@ pub mod status;
 pub mod up;
 
 mod display;
+mod ending;
 mod keys;
 mod tables;
 

@@ -3,13 +3,20 @@
 //! A content goes to a temporary file of mode 0600 in the same folder, is synced to disk, and only then takes its
 //! name. Whoever looks finds the old file or the new one, also after a power cut.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+#[cfg(unix)]
+#[path = "files/unix.rs"]
+mod platform;
+#[cfg(windows)]
+#[path = "files/windows.rs"]
+mod platform;
+
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use zeroize::Zeroizing;
+
+pub(crate) use platform::{is_ours, is_writable, readable_by_others};
 
 /// No profile comes near it; a wrong file (a disk image, a log) is not read to its end.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
@@ -46,7 +53,7 @@ pub(crate) fn create(path: &Path, content: &str) -> io::Result<()> {
 /// # Errors
 /// Also for a link, what is no file, and what is too large or no text.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
-    let mut file = match no_follow().read(true).open(path) {
+    let mut file = match platform::no_follow().read(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
@@ -80,13 +87,13 @@ pub(crate) fn read_bounded(file: &mut File) -> io::Result<Option<Zeroizing<Vec<u
 /// # Errors
 /// When it cannot be removed. That there is none is no error.
 pub(crate) fn wipe(path: &Path) -> io::Result<()> {
-    match no_follow().write(true).open(path) {
+    match platform::no_follow().write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(_) => {}
         Ok(mut file) => {
             let found = file.metadata()?;
             // A file with another name may be somebody else's, put here for us to overwrite.
-            if found.is_file() && found.nlink() == 1 {
+            if found.is_file() && !platform::has_other_names(&found) {
                 file.write_all(&vec![0; found.len().min(MAX_BYTES as u64) as usize])?;
                 file.sync_all()?;
             }
@@ -104,15 +111,9 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn no_follow() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
-    options
-}
-
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    platform::sync_folder(folder.unwrap_or(Path::new(".")))
 }
 
 /// A synced file under a name of its own, removed when dropped (unless it was renamed).
@@ -123,15 +124,11 @@ impl Temporary {
         // Always the same name, so that what a killed process left behind does not stay.
         let temporary = beside(path, "tmp");
         wipe(&temporary)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let mut file = platform::private().write(true).create_new(true).open(&temporary)?;
         let temporary = Self(temporary);
         file.write_all(content.as_bytes())?;
         if let Some(like) = like {
-            let made = file.metadata()?;
-            if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
-                fchown(&file, Some(like.uid()), Some(like.gid()))?;
-            }
-            file.set_permissions(Permissions::from_mode(like.mode() & 0o777))?;
+            platform::resemble(&file, like)?;
         }
         file.sync_all()?;
         Ok(temporary)
@@ -144,9 +141,11 @@ impl Drop for Temporary {
     }
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
 

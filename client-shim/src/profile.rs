@@ -99,11 +99,10 @@ impl fmt::Debug for Profile {
 /// Whether others than the owner can read the file, and with it the private key. None where the system has no such
 /// notion or the file is gone.
 pub fn readable_by_others(path: &Path) -> Option<u32> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = path.metadata().ok()?.permissions().mode() & 0o777;
-    (mode & 0o044 != 0).then_some(mode)
+    files::readable_by_others(path)
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;

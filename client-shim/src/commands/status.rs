@@ -30,11 +30,7 @@ pub fn refused(error: InstanceError) -> CliError {
     let hint = match &error {
         InstanceError::NoneRuns | InstanceError::NotRunning(_) => "start one: vmsgate-shim up PROFILE",
         InstanceError::Several(_) => "name one of them",
-        InstanceError::AlreadyUp(_)
-        | InstanceError::NotPrivate(_)
-        | InstanceError::Unusable { .. }
-        | InstanceError::NoAnswer(_)
-        | InstanceError::OtherVersion => "end the running shim and start it again",
+        _ => "end the running shim and start it again",
     };
     CliError::user(error).hint(hint)
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use vmsgate_cli::args::OutputArgs;
@@ -12,8 +11,9 @@ use vmsgate_shim::profile::{self, Profile};
 use vmsgate_shim::{Forward, Shim};
 
 use super::display::{self, Display};
+use super::ending::Ending;
 use crate::cli::{Mode, UpArgs};
-use crate::instance::{Instance, InstanceError};
+use crate::instance::{Instance, InstanceError, PLACE_HINT};
 
 pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<Exit, CliError> {
     let UpArgs { profile: path, mode: Mode::Loopback, forwards } = args;
@@ -53,7 +53,7 @@ pub fn claim(profile: &Profile, printer: &Printer) -> Result<Option<Instance>, C
         )),
         Err(error) => {
             printer.warning(format_args!("`status` and `hosts` will not work: {error}"))?;
-            printer.hint("set XDG_RUNTIME_DIR to a folder that is yours alone")?;
+            printer.hint(PLACE_HINT)?;
             Ok(None)
         }
     }
@@ -63,11 +63,9 @@ async fn run(
     profile: Profile,
     forwards: Vec<Forward>,
     mut display: Display<'_>,
-    instance: Option<Instance>,
+    mut instance: Option<Instance>,
 ) -> Result<Exit, CliError> {
-    let mut interrupt = signal(SignalKind::interrupt()).or_unexpected("cannot wait for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).or_unexpected("cannot wait for signals")?;
-    let mut hang_up = signal(SignalKind::hangup()).or_unexpected("cannot wait for signals")?;
+    let mut ending = Ending::listen().or_unexpected("cannot wait for Ctrl-C")?;
     let mut refresh = tokio::time::interval(display::REFRESH);
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -75,7 +73,7 @@ async fn run(
     let shim = Shim::start(profile, forwards, tell);
     let (report, rotate) = (shim.reporter(), shim.rotator());
     let serve = async {
-        match &instance {
+        match &mut instance {
             Some(instance) => instance.serve(report, rotate).await,
             None => std::future::pending().await,
         }
@@ -90,9 +88,7 @@ async fn run(
             }
             _ = refresh.tick(), if display.is_live() => display.refresh(&shim.report()),
             () = &mut serve => {}
-            _ = interrupt.recv() => break Ok(()),
-            _ = terminate.recv() => break Ok(()),
-            _ = hang_up.recv() => break Ok(()),
+            () = ending.wished() => break Ok(()),
         }
     };
     display.finish();

@@ -2,7 +2,6 @@
 
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -114,11 +113,10 @@ impl Store {
     fn metadata(&self) -> Result<Metadata, StoreError> {
         let unwritable = |source| StoreError::Unwritable { path: self.file.clone(), source };
         let found = fs::symlink_metadata(&self.file).map_err(unwritable)?;
-        let user = rustix::process::geteuid();
-        if !user.is_root() && found.uid() != user.as_raw() {
+        if !files::is_ours(&found) {
             return Err(StoreError::NotOurs(self.file.clone()));
         }
-        if found.mode() & 0o200 == 0 {
+        if !files::is_writable(&found) {
             return Err(unwritable(io::ErrorKind::PermissionDenied.into()));
         }
         Ok(found)
@@ -142,5 +140,6 @@ impl Store {
     }
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests;

@@ -178,6 +178,10 @@ pub(crate) fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     #[cfg(unix)]
     socket.set_reuse_port(shared)?;
+    #[cfg(not(unix))]
+    if shared {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     enlarge_buffers(&socket);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,0 +1,43 @@
+//! What the shim needs of Windows and no safe crate offers: keys that only their user can read ([`seal`]), channels
+//! between processes of one user ([`Channel`]), and whether a console window is the shim's own ([`owns_console`]).
+//!
+//! Elsewhere this crate is empty. Beside `vmsgate-netio` it is the only one in which `unsafe` is allowed, for calls of
+//! the Win32 interface.
+#![cfg(windows)]
+
+mod channel;
+mod console;
+mod seal;
+mod user;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::windows::ffi::OsStrExt;
+
+use windows_sys::Win32::Foundation::LocalFree;
+use windows_sys::core::BOOL;
+
+pub use channel::{Channel, connect, is_open};
+pub use console::owns_console;
+pub use seal::{seal, unseal};
+pub use user::user_sid;
+
+/// Memory that Windows lent and wants back.
+struct Lent<T>(*mut T);
+
+impl<T> Drop for Lent<T> {
+    #[expect(unsafe_code, reason = "a call of the Win32 interface")]
+    fn drop(&mut self) {
+        // SAFETY: every maker of one got the pointer from a call that says to free it so, and keeps no copy.
+        unsafe { LocalFree(self.0.cast()) };
+    }
+}
+
+fn check(answer: BOOL) -> io::Result<()> {
+    if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Text as Windows takes it: UTF-16 with a zero at the end.
+fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
+    text.as_ref().encode_wide().chain([0]).collect()
+}
