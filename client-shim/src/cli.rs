@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use vmsgate_cli::EXIT_STATUS_HELP;
 use vmsgate_cli::args::OutputArgs;
 use vmsgate_shim::Forward;
@@ -66,14 +66,22 @@ pub enum Command {
   vmsgate-shim status alice --json"))]
     Status(InstanceArgs),
 
-    /// Print the lines that make programs find the servers by name
+    /// Make programs find the servers by name: this machine's hosts file
     ///
-    /// A block for the hosts file of this machine (/etc/hosts), between two marks. The addresses stay the same in
-    /// every run, so it has to be put there once.
+    /// Each profile has a block in it, between two marks, and nothing else in the file is touched. The addresses stay
+    /// the same in every run, so it has to be put there once; `up --hosts` does it for as long as it runs.
+    ///
+    /// Where changing the file takes an administrator, the command to give him is printed. --apply with `-` reads the
+    /// block from standard input and needs no running shim.
+    ///
+    /// A VMS that hands out addresses and not names is not helped by any hosts file: use `up --mode socks` or, as an
+    /// administrator, `up --mode tun`.
     #[command(after_long_help = after_help!("\
   vmsgate-shim hosts
-  vmsgate-shim hosts | sudo tee -a /etc/hosts"))]
-    Hosts(InstanceArgs),
+  vmsgate-shim hosts | sudo vmsgate-shim hosts --apply -
+  vmsgate-shim hosts --check --json
+  sudo vmsgate-shim hosts --remove alice"))]
+    Hosts(HostsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +98,12 @@ pub struct UpArgs {
     /// HOST is a server's name, one of its host names, or an address; IPv6 in brackets.
     #[arg(long = "forward", value_name = "[ADDR:]PORT=HOST:PORT")]
     pub forwards: Vec<Forward>,
+
+    /// Keep the servers' names in the hosts file while it runs [default of FILE: the system's]
+    ///
+    /// Takes them out at the end. What a killed shim left behind is put right at the next start.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub hosts: Option<Option<PathBuf>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,6 +126,34 @@ impl std::fmt::Debug for EnrollArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EnrollArgs").field("out", &self.out).finish_non_exhaustive()
     }
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("task").args(["print", "apply", "remove", "check"]))]
+#[command(group = ArgGroup::new("change").args(["apply", "remove"]))]
+pub struct HostsArgs {
+    /// Print the block [this is the default]
+    #[arg(long)]
+    pub print: bool,
+
+    /// Put the block into the hosts file, in place of the profile's old one
+    #[arg(long)]
+    pub apply: bool,
+
+    /// Take the profile's block out of the hosts file
+    #[arg(long)]
+    pub remove: bool,
+
+    /// Show where each name leads; exit status 1 if any does not lead to the shim
+    #[arg(long)]
+    pub check: bool,
+
+    /// The hosts file to change [default: the system's]
+    #[arg(long, value_name = "FILE", requires = "change")]
+    pub file: Option<PathBuf>,
+
+    /// The profile, if several run: its file, or its name without `.conf`; `-` with --apply
+    pub profile: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

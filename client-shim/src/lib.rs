@@ -11,6 +11,7 @@ pub mod carrier;
 mod control;
 mod files;
 pub mod forward;
+pub mod hosts;
 pub mod keys;
 pub mod loopback;
 pub mod profile;

@@ -200,11 +200,14 @@ fn label(text: String, what: &'static str) -> Result<String, SiteError> {
     if sound { Ok(text) } else { Err(SiteError::Bad(what)) }
 }
 
-/// A name that may stand in a hosts file.
 fn host_name(text: String, what: &'static str) -> Result<String, SiteError> {
+    if is_host_name(&text) { Ok(text) } else { Err(SiteError::Bad(what)) }
+}
+
+/// Whether a name may stand in a hosts file.
+pub(crate) fn is_host_name(text: &str) -> bool {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let sound = !text.is_empty() && text.len() <= MAX_TEXT && text.chars().all(safe);
-    if sound { Ok(text) } else { Err(SiteError::Bad(what)) }
+    !text.is_empty() && text.len() <= MAX_TEXT && text.chars().all(safe)
 }
 
 #[cfg(test)]

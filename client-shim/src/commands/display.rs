@@ -67,8 +67,7 @@ impl<'p> Display<'p> {
                 self.suspended(|printer| ready(report, printer))?;
                 self.say(
                     || (),
-                    "`vmsgate-shim hosts` prints the names for this machine's hosts file; Ctrl-C ends"
-                        .to_owned(),
+                    "`vmsgate-shim hosts --apply` makes programs find them by name; Ctrl-C ends".to_owned(),
                 )?;
                 for (listener, error) in tables::errors(report) {
                     self.say(

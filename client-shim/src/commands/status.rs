@@ -1,5 +1,7 @@
 //! `vmsgate-shim status`
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use vmsgate_cli::{CliError, Exit, Printer, Style, human};
 use vmsgate_shim::Report;
@@ -11,7 +13,7 @@ use crate::commands::{keys, tables};
 use crate::instance::{self, InstanceError};
 
 pub fn execute(args: &InstanceArgs, printer: &Printer) -> Result<Exit, CliError> {
-    let report = ask(args)?;
+    let report = ask(args.profile.as_deref())?;
     if printer.is_json() {
         printer.json(SCHEMA_VERSION, &report)?;
     } else {
@@ -21,8 +23,8 @@ pub fn execute(args: &InstanceArgs, printer: &Printer) -> Result<Exit, CliError>
 }
 
 /// Asks the running shim; shared with the other commands that do.
-pub fn ask(args: &InstanceArgs) -> Result<Report, CliError> {
-    instance::ask(args.profile.as_deref()).map_err(refused)
+pub fn ask(profile: Option<&Path>) -> Result<Report, CliError> {
+    instance::ask(profile).map_err(refused)
 }
 
 /// The running shim could not be asked.

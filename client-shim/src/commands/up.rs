@@ -7,23 +7,27 @@ use tokio::time::MissedTickBehavior;
 use vmsgate_cli::args::OutputArgs;
 use vmsgate_cli::logging::{self, Verbosity};
 use vmsgate_cli::{CliError, Exit, OrFail, Printer};
+use vmsgate_shim::hosts::HostsFile;
 use vmsgate_shim::profile::{self, Profile};
-use vmsgate_shim::{Forward, Shim};
+use vmsgate_shim::{Event, Forward, Report, Shim};
 
 use super::display::{self, Display};
 use super::ending::Ending;
+use super::hosts::Names;
 use crate::cli::{Mode, UpArgs};
 use crate::instance::{Instance, InstanceError, PLACE_HINT};
 
 pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<Exit, CliError> {
-    let UpArgs { profile: path, mode: Mode::Loopback, forwards } = args;
+    let UpArgs { profile: path, mode: Mode::Loopback, forwards, hosts } = args;
     let display = Display::new(printer, output);
     // The live line shows the milestones itself.
     logging::init(output, if display.is_live() { Verbosity::Warnings } else { Verbosity::Milestones });
     let profile = read_profile(path, printer)?;
     super::on_this_thread(async {
         let instance = claim(&profile, printer)?;
-        run(profile, forwards.clone(), display, instance).await
+        let hosts = hosts.clone().map(|file| file.map_or_else(HostsFile::of_this_machine, HostsFile::at));
+        let names = hosts.map(|file| Names::prepare(file, &profile.name)).transpose()?;
+        run(profile, forwards.clone(), display, instance, names).await
     })?
 }
 
@@ -64,6 +68,7 @@ async fn run(
     forwards: Vec<Forward>,
     mut display: Display<'_>,
     mut instance: Option<Instance>,
+    names: Option<Names>,
 ) -> Result<Exit, CliError> {
     let mut ending = Ending::listen().or_unexpected("cannot wait for Ctrl-C")?;
     let mut refresh = tokio::time::interval(display::REFRESH);
@@ -82,6 +87,7 @@ async fn run(
     let shown = loop {
         tokio::select! {
             Some(event) = events.recv() => {
+                keep(names.as_ref(), &event, &shim.report());
                 if let Err(error) = display.event(&event, &shim.report()) {
                     break Err(error);
                 }
@@ -95,4 +101,13 @@ async fn run(
     shim.stop().await;
     shown?;
     Ok(Exit::Done)
+}
+
+/// Keeps the hosts file in line with the servers.
+fn keep(names: Option<&Names>, event: &Event, report: &Report) {
+    let updated = names.filter(|_| *event == Event::SiteChanged).map(|names| names.update(report));
+    if let Some(Err(error)) = updated {
+        let reason = CliError::user(error).chain().collect::<Vec<_>>().join(": ");
+        tracing::warn!(reason, "the servers are not found by name");
+    }
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use crate::support::{Server, Site, invite};
 use serde_json::Value;
 
-fn command(site: &Site, arguments: &[&str]) -> Command {
+pub fn command(site: &Site, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vmsgate-shim"));
     let runtime = site.folder().join("run");
     std::fs::create_dir_all(&runtime).unwrap();
@@ -15,26 +15,32 @@ fn command(site: &Site, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(site: &Site, arguments: &[&str]) -> (i32, String, String) {
+pub fn run(site: &Site, arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command(site, arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (status.code().expect("it was not killed"), text(stdout), text(stderr))
 }
 
 /// A running `up`; killed when dropped.
-struct Up(Child);
+pub struct Up(Child);
 
 impl Up {
     /// Starts it, and returns when it has said where the servers are.
-    fn start(site: &Site) -> (Self, String) {
+    pub fn start(site: &Site) -> (Self, String) {
         site.profile_file();
         Self::start_again(site)
     }
 
     /// The same with the profile that is there.
     fn start_again(site: &Site) -> (Self, String) {
+        Self::start_with(site, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(site: &Site, arguments: &[&str]) -> (Self, String) {
         let profile = site.folder().join("alice.conf");
         let mut command = command(site, &["up", profile.to_str().unwrap(), "--log-format", "text"]);
+        command.args(arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut up = Self(child);
         let mut lines = BufReader::new(up.0.stdout.as_mut().unwrap()).lines();
@@ -47,7 +53,7 @@ impl Up {
     }
 
     /// Asks it to end, as a service manager would.
-    fn terminate(mut self) -> i32 {
+    pub fn terminate(mut self) -> i32 {
         let status = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
         assert!(status.success());
         self.0.wait().unwrap().code().expect("it ends by itself")
@@ -61,7 +67,7 @@ impl Drop for Up {
     }
 }
 
-fn servers(site: &Site) -> Vec<Server> {
+pub fn servers(site: &Site) -> Vec<Server> {
     vec![site.server("rec", "192.168.10.21", 7563..=7563)]
 }
 

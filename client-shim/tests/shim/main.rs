@@ -5,5 +5,6 @@
 
 mod command_line;
 mod end_to_end;
+mod hosts;
 mod keys;
 mod support;
