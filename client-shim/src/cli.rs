@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use vmsgate_cli::EXIT_STATUS_HELP;
 use vmsgate_cli::args::OutputArgs;
+use vmsgate_cli::{DocumentCommand, EXIT_STATUS_HELP};
 use vmsgate_shim::Forward;
 
 /// Reach a video management system through its Vmsgate gateway
@@ -82,6 +82,9 @@ pub enum Command {
   vmsgate-shim hosts --check --json
   sudo vmsgate-shim hosts --remove alice"))]
     Hosts(HostsArgs),
+
+    #[command(flatten)]
+    Document(DocumentCommand),
 }
 
 #[derive(Debug, Args)]

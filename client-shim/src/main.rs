@@ -39,5 +39,6 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             logging::init(&cli.output, Verbosity::Warnings);
             commands::hosts::execute(&args, &printer)
         }
+        Command::Document(document) => document.execute::<Cli>(&printer),
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use vmsgate_cli::{
-    EXIT_STATUS_HELP,
+    DocumentCommand, EXIT_STATUS_HELP,
     args::{InstallationArgs, OutputArgs},
 };
 
@@ -122,6 +122,9 @@ pub enum Command {
         "vmsgate audit export --since 7d --out week.jsonl",
     ]))]
     Audit(AuditCommand),
+
+    #[command(flatten)]
+    Document(DocumentCommand),
 }
 
 /// The end of a command's long help: examples, then what the exit status means.

@@ -63,5 +63,6 @@ async fn execute(context: &mut Context, command: &Command) -> Result<Exit, CliEr
         Command::Denials(args) => commands::denials::execute(context, args).await,
         Command::Audit(command) => commands::audit::execute(context, command).await,
         Command::Who(args) => commands::who::execute(context, args).await,
+        Command::Document(document) => document.execute::<Cli>(&context.printer),
     }
 }

@@ -84,6 +84,8 @@ const DECISIONS: &[Decision] = &[
     (KEYS, "backup", &["new.backup"], RecordOfReading("admin.registry.backup")),
     (KEYS, "restore", &["vmsgate.backup"], RecordOfANewInstallation("admin.registry.restore")),
     (KEYS, "restore", &["--dry-run", "vmsgate.backup"], Nothing),
+    (KEYS, "completions", &["bash"], Nothing),
+    (KEYS, "man", &[], Nothing),
     (GATEWAY, "run", &[], RecordsOfTheGateway),
     (GATEWAY, "demo", &[], Nothing),
     (GATEWAY, "check", &[], Nothing),
@@ -100,6 +102,8 @@ const DECISIONS: &[Decision] = &[
     (GATEWAY, "audit prune", &["--before", "now"], Record("admin.audit.prune")),
     (GATEWAY, "audit export", &["--out", "log.jsonl"], RecordOfReading("admin.audit.export")),
     (GATEWAY, "audit report", &["--since", "1d", "--out", "log.html"], RecordOfReading("admin.audit.report")),
+    (GATEWAY, "completions", &["bash"], Nothing),
+    (GATEWAY, "man", &[], Nothing),
 ];
 
 const KEYS: &str = "vmsgate-keys";

@@ -6,6 +6,7 @@
 //!   done, 1 means that the answer is no or that the user must fix something, 2 means wrong usage or a fault.
 //! * [`Csv`]: rows for spreadsheets and scripts, without cells that a spreadsheet would compute.
 //! * [`run_main`]: the one place that turns the above (and a panic) into text and an exit status.
+//! * [`DocumentCommand`]: completions and manual pages, in every program.
 //! * [`args`]: flags with the same name and meaning in every program.
 //! * [`logging`]: readable lines on a terminal, JSON objects elsewhere, always on stderr.
 //! * [`time`] and [`human`]: times and sizes, read from people and written for people.
@@ -27,6 +28,7 @@
 
 pub mod args;
 mod csv;
+mod document;
 mod error;
 mod exit;
 pub mod human;
@@ -36,6 +38,7 @@ mod table;
 pub mod time;
 
 pub use csv::Csv;
+pub use document::DocumentCommand;
 pub use error::{Cause, CliError, Failure, OrFail, WithHint};
 pub use exit::{EXIT_STATUS_HELP, Exit, run_main};
 pub use printer::{Printer, Style};

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use vmsgate_cli::{
-    EXIT_STATUS_HELP,
+    DocumentCommand, EXIT_STATUS_HELP,
     args::{InstallationArgs, OutputArgs},
     time::{TimeArg, TimeArgError, parse_duration},
 };
@@ -100,6 +100,9 @@ pub enum Command {
         "vmsgate-keys --data /var/lib/vmsgate restore /mnt/safe/vmsgate.backup",
     ]))]
     Restore(RestoreArgs),
+
+    #[command(flatten)]
+    Document(DocumentCommand),
 }
 
 #[derive(Args, Debug)]

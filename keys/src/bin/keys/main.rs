@@ -66,6 +66,7 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CliError> 
         Command::Passwd(args) => passwd::run(context, &args).await?,
         Command::Backup { file } => backup::run(context, &file).await?,
         Command::Restore(args) => restore::run(context, &args).await?,
+        Command::Document(document) => return document.execute::<Cli>(&context.printer),
     }
     Ok(Exit::Done)
 }
