@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use vmsgate_cli::logging::{self, Verbosity};
-use vmsgate_cli::{CliError, Exit, Printer, run_main};
+use vmsgate_cli::{CliError, Exit, OrFail, Printer, run_main};
 
 use cli::{Cli, Command};
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Exit, CliError> {
+    vmsgate_nss::use_linked_services().or_unexpected("cannot set up name resolution")?;
     let printer = Printer::new(&cli.output);
     match cli.command {
         Command::Up(args) => commands::up::execute(&args, &cli.output, &printer),

@@ -33,6 +33,7 @@ use crate::{
 
 fn main() -> ExitCode {
     run_main(|| {
+        vmsgate_nss::use_linked_services().or_unexpected("cannot set up name resolution")?;
         let Cli { output, installation, command } = Cli::parse();
         let default = match command {
             Command::Run => Verbosity::Milestones,

@@ -3,9 +3,9 @@
 //! Everything that crosses a process boundary per packet is slow; so datagrams come in trains ([`RecvBatch`], filled
 //! by one `recvmmsg` with generic receive offload) and leave in trains ([`SendQueue`], generic segmentation offload).
 //! The same holds for packets that the kernel routes ([`TunQueue`], [`Frame`], [`TunBatch`]).
-//! This crate knows sockets and bytes, and nothing of tunnels, clients or roles. It is, beside `vmsgate-windows`, the only
-//! one in which `unsafe` is allowed: for the calls that make a TUN interface, for socket options that no crate knows, and
-//! for the processor's wide registers in a checksum.
+//! This crate knows sockets and bytes, and nothing of tunnels, clients or roles. `unsafe` is allowed
+//! in it: for the calls that make a TUN interface, for socket options that no crate knows, and for
+//! the processor's wide registers in a checksum.
 
 mod group;
 #[cfg(target_os = "linux")]

@@ -22,6 +22,7 @@ use context::Context;
 
 fn main() -> ExitCode {
     run_main(|| {
+        vmsgate_nss::use_linked_services().or_unexpected("cannot set up name resolution")?;
         let cli = Cli::parse();
         logging::init(&cli.output, Verbosity::Warnings);
         let context = Context::new(Printer::new(&cli.output), cli.installation);
