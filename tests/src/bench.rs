@@ -5,6 +5,7 @@
 //! measurement is one line of JSON; the table is made from them.
 
 pub mod blast;
+pub mod client;
 pub mod flows;
 pub mod keys;
 pub mod memory;

@@ -7,7 +7,7 @@
 use std::{
     env,
     io::{self, Write},
-    path::Path,
+    path::PathBuf,
     sync::OnceLock,
     thread,
 };
@@ -54,12 +54,14 @@ fn namespaces() -> &'static Option<String> {
 }
 
 fn missing(programs: &[&str]) -> Option<String> {
-    let absent: Vec<_> = programs.iter().filter(|program| !installed(program)).copied().collect();
+    let absent: Vec<_> = programs.iter().filter(|program| find(program).is_none()).copied().collect();
     (!absent.is_empty()).then(|| format!("not installed: {} (.ci/run lists the packages)", absent.join(", ")))
 }
 
-fn installed(program: &str) -> bool {
+/// Where a program is installed.
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
-        || Path::new("/usr/sbin").join(program).is_file()
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The blast server, as one more recorder.
-const RECORDER_ADDRESS: &str = "192.168.10.30";
+pub(super) const RECORDER_ADDRESS: &str = "192.168.10.30";
 /// Lets windows grow before the measurement begins.
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Half of the round trip of a long path: an operator on another continent.
@@ -42,14 +42,14 @@ pub struct Effort {
 }
 
 /// One way to the server.
-struct Way<'a> {
-    name: &'static str,
-    client: &'a Netns,
-    server: &'a Server,
-    address: SocketAddr,
-    gateway: u32,
-    /// The shim's own process, whose cost is shown too.
-    shim: Option<u32>,
+pub(super) struct Way<'a> {
+    pub(super) name: &'static str,
+    pub(super) client: &'a Netns,
+    pub(super) server: &'a Server,
+    pub(super) address: SocketAddr,
+    pub(super) gateway: u32,
+    /// The client's process where it is a program of the client's user, whose cost is shown too.
+    pub(super) program: Option<u32>,
 }
 
 /// One and sixteen flows, both directions, over a short path.
@@ -104,7 +104,7 @@ pub fn far(report: &mut Report, effort: Effort) -> Result<()> {
 }
 
 impl Way<'_> {
-    fn measure(
+    pub(super) fn measure(
         &self,
         report: &mut Report,
         case: &str,
@@ -114,7 +114,7 @@ impl Way<'_> {
     ) -> Result<()> {
         let flows = Flows::start(self.client, self.address, self.server, count, direction)?;
         thread::sleep(WARM_UP);
-        let processes = [Some(self.gateway), self.shim];
+        let processes = [Some(self.gateway), self.program];
         let used = || processes.map(|id| id.map(processor_time).transpose());
         let (began, bytes, before) = (Instant::now(), flows.arrived(), used());
         thread::sleep(time);
@@ -123,7 +123,7 @@ impl Way<'_> {
         let gigabytes = bytes as f64 / 1e9;
         report.add(case, self.name, "Gbit/s", gigabytes * 8.0 / elapsed.as_secs_f64())?;
         for (quantity, (before, after)) in
-            ["gateway CPU-s/GB", "shim CPU-s/GB"].into_iter().zip(before.into_iter().zip(after))
+            ["gateway CPU-s/GB", "client CPU-s/GB"].into_iter().zip(before.into_iter().zip(after))
         {
             if let (Some(before), Some(after)) = (before?, after?) {
                 report.add(
@@ -139,14 +139,14 @@ impl Way<'_> {
 }
 
 /// The product with one more recorder, which is the blast server.
-struct BenchSite {
-    server: Server,
-    gateway: u32,
-    site: Site,
+pub(super) struct BenchSite {
+    pub(super) server: Server,
+    pub(super) gateway: u32,
+    pub(super) site: Site,
 }
 
 impl BenchSite {
-    fn start() -> Result<Self> {
+    pub(super) fn start() -> Result<Self> {
         let mut site = Site::prepare(Family::V4)?;
         site.configure(&format!(
             "\n[[server]]\nname = \"blast\"\naddress = \"{RECORDER_ADDRESS}\"\nservices = [\"recording-server\"]\n"
@@ -160,14 +160,14 @@ impl BenchSite {
     fn way<'a>(&'a self, client: &'a StockClient) -> Way<'a> {
         let address = SocketAddr::from(([192, 168, 10, 30], RECORDER));
         let client = &client.host.namespace;
-        Way { name: "stock", client, server: &self.server, address, gateway: self.gateway, shim: None }
+        Way { name: "stock", client, server: &self.server, address, gateway: self.gateway, program: None }
     }
 
-    fn shim_way<'a>(&'a self, client: &'a ShimClient) -> Result<Way<'a>> {
+    pub(super) fn shim_way<'a>(&'a self, client: &'a ShimClient) -> Result<Way<'a>> {
         let address = client.listens_for("blast", RECORDER)?;
-        let shim = Some(client.process().id());
+        let program = Some(client.process().id());
         let client = &client.machine.host.namespace;
-        Ok(Way { name: "shim", client, server: &self.server, address, gateway: self.gateway, shim })
+        Ok(Way { name: "shim", client, server: &self.server, address, gateway: self.gateway, program })
     }
 }
 
@@ -188,7 +188,7 @@ impl BenchReference {
     fn way<'a>(&'a self, client: &'a StockClient) -> Result<Way<'a>> {
         let address = SocketAddr::from(([192, 168, 10, 30], RECORDER));
         let (client, gateway) = (&client.host.namespace, self.gateway.id());
-        Ok(Way { name: "reference", client, server: &self.server, address, gateway, shim: None })
+        Ok(Way { name: "reference", client, server: &self.server, address, gateway, program: None })
     }
 }
 

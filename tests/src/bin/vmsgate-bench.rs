@@ -6,11 +6,12 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use vmsgate_tests::{
     bench::{
+        client,
         flows::{self, Effort},
         keys, memory, openings,
         report::Report,
     },
-    require::can_run,
+    require::{can_run, has},
     site, stock,
 };
 
@@ -38,6 +39,8 @@ enum Subject {
     Near,
     /// One TCP flow at 80 ms round trip, with and without loss
     Far,
+    /// The shim against onetun, if that is installed: one and sixteen TCP flows down through a local port
+    Client,
     /// Memory per idle client, with 1,000 and 10,000 of them
     Memory,
     /// What the audit log costs a new connection
@@ -61,6 +64,9 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Far) {
         flows::far(&mut report, effort)?;
+    }
+    if wanted(Subject::Client) && has(&[client::PROGRAM]) {
+        client::compare(&mut report, effort)?;
     }
     if wanted(Subject::Memory) {
         for count in [1_000, 10_000] {
