@@ -8,9 +8,11 @@
 use std::io;
 
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
-    no_new_privs, remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    no_new_privs, remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
 };
 use thiserror::Error;
 
@@ -44,16 +46,36 @@ pub fn has_net_admin() -> bool {
 /// # Errors
 /// When the kernel refuses, or does not do as it said.
 pub fn drop_capabilities() -> Result<(), CapabilityError> {
+    keep_only(CapabilitySet::empty())
+}
+
+/// The same, but `CAP_NET_ADMIN` stays. No program that is executed gets it.
+///
+/// # Errors
+/// As [`drop_capabilities`], and when the thread does not have it.
+pub fn drop_all_but_net_admin() -> Result<(), CapabilityError> {
+    keep_only(CapabilitySet::NET_ADMIN)
+}
+
+/// Makes the calling thread that of another user, without further groups, as root may. Threads inherit it like
+/// capabilities.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn become_user(uid: u32, gid: u32) -> Result<(), CapabilityError> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    set_thread_groups(&[]).map_err(at("leave the groups"))?;
+    set_thread_res_gid(gid, gid, gid).map_err(at("change the group"))?;
+    set_thread_res_uid(uid, uid, uid).map_err(at("change the user"))
+}
+
+fn keep_only(kept: CapabilitySet) -> Result<(), CapabilityError> {
     set_no_new_privs(true).map_err(at("forbid new privileges"))?;
     clear_ambient_capability_set().map_err(at("clear the ambient capabilities"))?;
     let bounding_left = !empty_bounding_set()?;
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
-        inheritable: CapabilitySet::empty(),
-    };
-    set_capabilities(None, none).map_err(at("drop the capabilities"))?;
-    verify(bounding_left)
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).map_err(at("drop the capabilities"))?;
+    verify(kept, bounding_left)
 }
 
 /// Whether it could be emptied.
@@ -68,11 +90,12 @@ fn empty_bounding_set() -> Result<bool, CapabilityError> {
     Ok(true)
 }
 
-fn verify(bounding_left: bool) -> Result<(), CapabilityError> {
+fn verify(kept: CapabilitySet, bounding_left: bool) -> Result<(), CapabilityError> {
     let sets = capabilities(None).map_err(at("read the capabilities back"))?;
     let privileged = !no_new_privs().map_err(at("read back whether new privileges are forbidden"))?;
     let bounding = !bounding_left && known().any(is_bounding);
-    if (sets.effective | sets.permitted | sets.inheritable).is_empty() && !privileged && !bounding {
+    let held = sets.effective | sets.permitted;
+    if held == kept && sets.inheritable.is_empty() && !privileged && !bounding {
         return Ok(());
     }
     let left = format!("{sets:?}, bounding: {bounding}, new privileges allowed: {privileged}");

@@ -1,5 +1,7 @@
 //! The order of things, and what has to be kept.
 
+use ipnet::IpNet;
+
 use crate::capabilities::has_net_admin;
 use crate::error::SetupError;
 use crate::masquerade::{self, OwnedTable};
@@ -25,11 +27,29 @@ pub fn apply(plan: &Plan) -> Result<Kernel, SetupError> {
     }
     let mut netlink = Netlink::route().map_err(SetupError::at("open a netlink socket"))?;
     let index = interface::index(&netlink, &plan.interface)?;
-    sysctl::check(plan)?;
+    sysctl::check_ipv6(plan)?;
+    sysctl::check_forwarding(plan)?;
     route::check(&mut netlink, index, &plan.routes)?;
 
     let masquerade = plan.masquerade.then(|| masquerade::set_up(&plan.interface)).transpose()?;
     interface::configure(&mut netlink, index, plan)?;
     route::add(&mut netlink, index, &plan.routes)?;
     Ok(Kernel { _masquerade: masquerade })
+}
+
+/// Gives the interface MTU and addresses and brings it up, on a machine that routes for nobody else; what leads into
+/// it is a matter of [`crate::HostRoutes`].
+///
+/// # Errors
+/// As [`apply`].
+pub fn bring_up(interface: &str, mtu: u32, addresses: Vec<IpNet>) -> Result<(), SetupError> {
+    if !has_net_admin() {
+        return Err(SetupError::MissingCapability);
+    }
+    let plan =
+        Plan { interface: interface.to_owned(), mtu, addresses, routes: Vec::new(), masquerade: false };
+    let mut netlink = Netlink::route().map_err(SetupError::at("open a netlink socket"))?;
+    let index = interface::index(&netlink, interface)?;
+    sysctl::check_ipv6(&plan)?;
+    interface::configure(&mut netlink, index, &plan)
 }

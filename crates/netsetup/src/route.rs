@@ -61,7 +61,7 @@ fn find_conflict(
     Ok(conflict)
 }
 
-fn route(index: u32, range: &IpNet) -> RouteMessage {
+pub(crate) fn route(index: u32, range: &IpNet) -> RouteMessage {
     let range = range.trunc();
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
@@ -79,7 +79,7 @@ fn route(index: u32, range: &IpNet) -> RouteMessage {
 }
 
 /// Where the route leads; nothing for the default route.
-fn destination(route: &RouteMessage) -> Option<IpNet> {
+pub(crate) fn destination(route: &RouteMessage) -> Option<IpNet> {
     let address: IpAddr = route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Destination(RouteAddress::Inet(address)) => Some((*address).into()),
         RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some((*address).into()),
@@ -88,7 +88,7 @@ fn destination(route: &RouteMessage) -> Option<IpNet> {
     IpNet::new(address, route.header.destination_prefix_length).ok()
 }
 
-fn out_interface(route: &RouteMessage) -> Option<u32> {
+pub(crate) fn out_interface(route: &RouteMessage) -> Option<u32> {
     route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Oif(index) => Some(*index),
         _ => None,
@@ -96,7 +96,7 @@ fn out_interface(route: &RouteMessage) -> Option<u32> {
 }
 
 /// The `local` table holds the machine's own addresses, and other tables need rules of their own.
-fn in_main_table(route: &RouteMessage) -> bool {
+pub(crate) fn in_main_table(route: &RouteMessage) -> bool {
     let table = route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Table(table) => Some(*table),
         _ => None,

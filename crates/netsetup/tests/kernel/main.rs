@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
 mod capabilities;
+mod client;
 mod interface;
 mod leftovers;
 mod masquerade;
