@@ -10,7 +10,7 @@ use vmsgate_shim::Forward;
 /// Reach a video management system through its Vmsgate gateway
 ///
 /// Needs no administrator rights: it changes no route and no network interface, and gives each server of the site a
-/// loopback address of its own on this machine.
+/// loopback address of its own on this machine. (Only --mode tun does, and needs the right to.)
 #[derive(Debug, Parser)]
 #[command(name = "vmsgate-shim", version, propagate_version = true, after_long_help = EXIT_STATUS_HELP)]
 pub struct Cli {
@@ -27,10 +27,15 @@ pub enum Command {
     /// Asks the gateway which servers the profile's role may reach, and listens for them on loopback addresses, each
     /// with the server's own ports. Survives restarts of the gateway, changes of network, and sleep.
     ///
+    /// With --mode tun the servers' own addresses lead into the tunnel, those of the role and nothing else, through a
+    /// network interface that is gone when the shim ends, however it ends. That needs the right to configure the network:
+    /// run it by sudo, or once `sudo setcap cap_net_admin+ep $(command -v vmsgate-shim)`.
+    ///
     /// With --json it prints, whenever the servers change, the report that `status --json` prints.
     #[command(after_long_help = after_help!("\
   vmsgate-shim up alice.conf
   vmsgate-shim up alice.conf --forward 8443=mgmt:443
+  sudo vmsgate-shim up alice.conf --mode tun
   vmsgate-shim up alice.conf --forward 127.0.0.2:7563=rec01:7563 --forward '[::1]:80=mgmt:80'"))]
     Up(UpArgs),
 
@@ -85,6 +90,14 @@ pub enum Command {
 
     #[command(flatten)]
     Document(DocumentCommand),
+    /// What `up --mode tun` starts to keep the routes; not for use by hand
+    #[cfg(target_os = "linux")]
+    #[command(hide = true, after_long_help = after_help!("\
+  vmsgate-shim up alice.conf --mode tun"))]
+    KeepRoutes {
+        /// The network interface
+        interface: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +108,11 @@ pub struct UpArgs {
     /// How programs reach the servers
     #[arg(long, value_enum, default_value_t = Mode::Loopback)]
     pub mode: Mode,
+
+    /// The name of the network interface of --mode tun [default: vmsgate0, or the next free number]
+    #[cfg(target_os = "linux")]
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<String>,
 
     /// Listen on PORT of ADDR [default: 127.0.0.1] for HOST:PORT of the site; may be given several times
     ///
@@ -113,6 +131,9 @@ pub struct UpArgs {
 pub enum Mode {
     /// Each server has a loopback address of its own, with its own ports
     Loopback,
+    /// Each server has its own address, which leads into the tunnel; needs the right to configure the network
+    #[cfg(target_os = "linux")]
+    Tun,
 }
 
 #[derive(Args)]

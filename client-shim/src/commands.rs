@@ -2,6 +2,8 @@
 
 pub mod enroll;
 pub mod hosts;
+#[cfg(target_os = "linux")]
+pub mod keep_routes;
 pub mod rotate;
 pub mod status;
 pub mod up;

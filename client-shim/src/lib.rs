@@ -1,6 +1,6 @@
 //! Vmsgate's client for people: reaches a site's servers through a WireGuard tunnel without any privileges.
 //!
-//! There is no network interface and no route. Programs on this machine connect to loopback addresses; the shim ends
+//! There is no network interface and no route, unless mode [`tun`] is asked for. Programs on this machine connect to loopback addresses; the shim ends
 //! those connections, speaks TCP anew in userspace and sends it through the tunnel ([`tunnel`]). Which servers there
 //! are the gateway says itself, in band ([`site`]); [`loopback`] turns that into listeners. [`keys`] come by invitation and
 //! change while it runs. [`Shim`] puts it together.
@@ -18,6 +18,7 @@ pub mod profile;
 pub mod report;
 mod shim;
 pub mod site;
+pub mod tun;
 pub mod tunnel;
 
 pub use control::ControlError;

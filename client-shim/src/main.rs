@@ -36,6 +36,8 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             logging::init(&cli.output, Verbosity::Warnings);
             commands::status::execute(&args, &printer)
         }
+        #[cfg(target_os = "linux")]
+        Command::KeepRoutes { interface } => commands::keep_routes::execute(&interface),
         Command::Hosts(args) => {
             logging::init(&cli.output, Verbosity::Warnings);
             commands::hosts::execute(&args, &printer)

@@ -10,6 +10,7 @@ use crate::keys::{KeyState, fingerprint};
 use crate::loopback::{Listeners, Origin, Trouble};
 use crate::shim::{Inner, State};
 use crate::site::{Server, Site};
+use crate::tun::{NamesState, Routing};
 use crate::tunnel::{InUse, LinkState};
 
 /// The version of the report; fields are only ever added within one.
@@ -41,6 +42,9 @@ pub struct Report {
     /// The newest connection that did not come about.
     pub last_failure: Option<Failure>,
     pub keys: KeysReport,
+    /// The network interface that programs reach the servers through, in mode `tun`.
+    #[serde(default)]
+    pub interface: Option<InterfaceReport>,
     /// What the gateway told; none until it has answered once.
     pub site: Option<SiteReport>,
     pub servers: Vec<ServerReport>,
@@ -60,6 +64,21 @@ pub struct SiteReport {
     pub clock_offset_ms: i64,
     /// What the gateway wants the person to know.
     pub warnings: Vec<String>,
+}
+
+/// The network interface of mode `tun`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceReport {
+    pub name: String,
+    /// The client's own addresses in the tunnel, as far as this machine has their family.
+    pub addresses: Vec<IpAddr>,
+    pub mtu: u16,
+    /// Every address that leads into the tunnel.
+    pub routes: Vec<IpAddr>,
+    /// Who resolves the site's names for programs.
+    pub names: NamesState,
+    /// Why it is of no use any more.
+    pub error: Option<ErrorReport>,
 }
 
 /// The keys of the tunnel.
@@ -93,6 +112,9 @@ pub struct ServerReport {
     /// Its address on this machine.
     pub loopback: Option<Ipv4Addr>,
     pub listeners: Vec<ListenerReport>,
+    /// Its addresses as they lead into the tunnel, in mode `tun`.
+    #[serde(default)]
+    pub routes: Vec<RouteReport>,
     /// What loopback mode cannot offer, with the reason.
     pub omitted: Vec<String>,
 }
@@ -102,6 +124,13 @@ pub struct ListenerReport {
     pub listen: SocketAddr,
     pub service: String,
     /// Why it does not listen.
+    pub error: Option<ErrorReport>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteReport {
+    pub address: IpAddr,
+    /// Why it does not lead into the tunnel.
     pub error: Option<ErrorReport>,
 }
 
@@ -130,7 +159,8 @@ impl Report {
     pub(crate) fn new(inner: &Inner) -> Self {
         let link = inner.link.borrow().clone();
         let state = inner.state.borrow();
-        let State { site, addresses, listeners, carrier } = &*state;
+        let State { site, addresses, listeners, carrier, .. } = &*state;
+        let routing = inner.routing.as_deref();
         let tally = carrier.as_ref().map(|carrier| carrier.tally());
         let servers = site.iter().flat_map(|site| &site.servers);
         Self {
@@ -148,8 +178,11 @@ impl Report {
             open_connections: tally.as_ref().map_or(0, |tally| tally.open()),
             last_failure: tally.and_then(|tally| tally.last_failure()),
             keys: KeysReport::new(&inner.keys.borrow(), link.in_use, site.as_ref()),
+            interface: routing.map(InterfaceReport::new),
             site: site.as_ref().map(SiteReport::new),
-            servers: servers.map(|s| ServerReport::new(s, addresses.of(&s.name), listeners)).collect(),
+            servers: servers
+                .map(|s| ServerReport::new(s, addresses.of(&s.name), listeners, routing))
+                .collect(),
             forwards: forwards(listeners),
         }
     }
@@ -165,6 +198,20 @@ impl SiteReport {
             expires: site.expires,
             clock_offset_ms: site.clock_offset.as_millis().try_into().unwrap_or(i64::MAX),
             warnings: site.warnings.clone(),
+        }
+    }
+}
+
+impl InterfaceReport {
+    fn new(routing: &Routing) -> Self {
+        let state = routing.state.borrow();
+        Self {
+            name: routing.interface.clone(),
+            addresses: routing.addresses.clone(),
+            mtu: routing.mtu,
+            routes: state.outcome.routed.iter().copied().collect(),
+            names: state.outcome.names.clone(),
+            error: state.trouble.clone(),
         }
     }
 }
@@ -189,7 +236,12 @@ impl KeysReport {
 }
 
 impl ServerReport {
-    fn new(server: &Server, loopback: Option<Ipv4Addr>, listeners: &Listeners) -> Self {
+    fn new(
+        server: &Server,
+        loopback: Option<Ipv4Addr>,
+        listeners: &Listeners,
+        routing: Option<&Routing>,
+    ) -> Self {
         let own = listeners.iter().filter_map(|(listen, planned, trouble)| match &planned.origin {
             Origin::Server { name, service } if *name == server.name => Some(ListenerReport {
                 listen,
@@ -204,7 +256,9 @@ impl ServerReport {
             addresses: server.addresses.clone(),
             loopback,
             listeners: own.collect(),
-            omitted: server.omitted.clone(),
+            routes: routing.map(|routing| routes(server, routing)).unwrap_or_default(),
+            // The kernel carries everything.
+            omitted: if routing.is_some() { Vec::new() } else { server.omitted.clone() },
         }
     }
 }
@@ -213,6 +267,17 @@ impl ErrorReport {
     fn new(trouble: &Trouble) -> Self {
         Self { message: trouble.message.clone(), hint: trouble.hint.clone() }
     }
+}
+
+/// Addresses that are still on their way are left out.
+fn routes(server: &Server, routing: &Routing) -> Vec<RouteReport> {
+    let state = routing.state.borrow();
+    let of = |address: &IpAddr| {
+        let error = state.refused.get(address).or_else(|| state.outcome.refused.get(address));
+        let settled = error.is_some() || state.outcome.routed.contains(address);
+        settled.then(|| RouteReport { address: *address, error: error.cloned() })
+    };
+    server.addresses.iter().filter_map(of).collect()
 }
 
 fn forwards(listeners: &Listeners) -> Vec<ForwardReport> {

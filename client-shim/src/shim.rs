@@ -15,9 +15,10 @@ use crate::forward::Forward;
 use crate::keys::{Keeper, KeyState, Rotate, RotateError, Rotated};
 use crate::loopback::{Addresses, Listeners, plan};
 use crate::profile::Profile;
-use crate::report::Report;
+use crate::report::{ErrorReport, Report};
 use crate::site::Site;
-use crate::tunnel::{Link, LinkState, Tunnel};
+use crate::tun::{self, Routing};
+use crate::tunnel::{Kernel, Link, LinkState, Tunnel};
 
 /// How long the gateway's answer is good; changed servers appear within this time.
 const REFRESH: Duration = Duration::from_secs(180);
@@ -38,6 +39,8 @@ pub enum Event {
     SiteUnknown { reason: String },
     /// A change of keys did not come about; those before go on.
     KeysNotChanged { message: String, hint: String },
+    /// Mode `tun`: programs do not reach the servers any more.
+    NotRouted { message: String, hint: String },
 }
 
 /// A running shim. Dropping it ends it without farewell; [`Shim::stop`] is the orderly way.
@@ -60,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) link: watch::Receiver<Link>,
     pub(crate) state: RefCell<State>,
     pub(crate) keys: Rc<RefCell<KeyState>>,
+    /// In mode `tun`.
+    pub(crate) routing: Option<Rc<Routing>>,
     control: Control,
     /// What the gateway told last, for the keeper of the keys.
     site: watch::Sender<Option<Site>>,
@@ -72,6 +77,8 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) site: Option<Site>,
+    /// With an interface a change of the site is told once the routes are in line too.
+    untold: bool,
     pub(crate) addresses: Addresses,
     pub(crate) listeners: Listeners,
     /// None once the shim is ending.
@@ -82,12 +89,28 @@ impl Shim {
     /// Starts on the present thread, which must run a [`tokio::task::LocalSet`]. Returns at once; what follows is
     /// told through `events`.
     pub fn start(profile: Profile, forwards: Vec<Forward>, events: mpsc::UnboundedSender<Event>) -> Self {
-        Self::begin(profile, forwards, events, true)
+        Self::begin(profile, forwards, events, true, None)
+    }
+
+    /// The same in mode `tun`: programs reach the servers through the interface, and there are no listeners but the
+    /// forwards.
+    ///
+    /// # Errors
+    /// When the runtime does not take the interface.
+    #[cfg(target_os = "linux")]
+    pub fn start_routing(
+        profile: Profile,
+        forwards: Vec<Forward>,
+        adapter: tun::Adapter,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> std::io::Result<Self> {
+        let routed = tun::Keeper::new(adapter, &profile)?;
+        Ok(Self::begin(profile, forwards, events, true, Some(routed)))
     }
 
     /// The same without listeners: for changes of keys alone.
     pub fn start_without_listeners(profile: Profile, events: mpsc::UnboundedSender<Event>) -> Self {
-        Self::begin(profile, Vec::new(), events, false)
+        Self::begin(profile, Vec::new(), events, false, None)
     }
 
     fn begin(
@@ -95,8 +118,10 @@ impl Shim {
         forwards: Vec<Forward>,
         events: mpsc::UnboundedSender<Event>,
         listens: bool,
+        routed: Option<(tun::Keeper, Kernel)>,
     ) -> Self {
-        let tunnel = Tunnel::open(&profile, profile.keys());
+        let (routes, kernel) = routed.unzip();
+        let tunnel = Tunnel::open(&profile, profile.keys(), kernel);
         let (stop_connections, connections_stopping) = watch::channel(false);
         let (keep_alive, alive) = mpsc::channel(1);
         let carrier = Carrier::new(tunnel.connections.clone(), connections_stopping, keep_alive);
@@ -112,22 +137,33 @@ impl Shim {
             link: tunnel.link.clone(),
             state: RefCell::new(State {
                 site: None,
+                untold: false,
                 addresses: Addresses::default(),
                 listeners: Listeners::default(),
                 carrier: listens.then_some(carrier),
             }),
             keys: keeper.state(),
+            routing: routes.as_ref().map(tun::Keeper::routing),
             control: Control::new(tunnel.connections.clone(), profile.gateway_addresses),
             site,
             refresh,
             events,
         });
         inner.listen();
-        let tasks = vec![
+        let mut tasks = vec![
             spawn_local(inner.clone().tell_changes()),
             spawn_local(inner.clone().keep_site()),
             spawn_local(keeper.run()),
         ];
+        if let Some(routes) = routes {
+            let (site, link) = (inner.site.subscribe(), inner.link.clone());
+            let inner = inner.clone();
+            tasks.push(spawn_local(async move {
+                let ErrorReport { message, hint } =
+                    routes.run(site, link, |news| inner.tell_routes(news)).await;
+                inner.tell(Event::NotRouted { message, hint });
+            }));
+        }
         Self { inner, stop_connections, alive, rotations, tasks, tunnel }
     }
 
@@ -179,9 +215,12 @@ impl Inner {
     /// Brings the listeners in line with the site and the forwards.
     fn listen(&self) {
         let mut state = self.state.borrow_mut();
-        let State { site, addresses, listeners, carrier } = &mut *state;
+        let State { site, addresses, listeners, carrier, .. } = &mut *state;
         let Some(carrier) = carrier else { return };
-        addresses.assign(site.iter().flat_map(|site| &site.servers).map(|server| server.name.as_str()));
+        // Where there is an interface, servers are reached by their own addresses.
+        if self.routing.is_none() {
+            addresses.assign(site.iter().flat_map(|site| &site.servers).map(|server| server.name.as_str()));
+        }
         listeners.apply(plan(site.as_ref(), addresses, &self.forwards, &self.own), carrier);
     }
 
@@ -231,12 +270,24 @@ impl Inner {
             let mut state = self.state.borrow_mut();
             let known = state.site.as_ref().is_some_and(|known| known.is_same_as(&site));
             state.site = Some(site.clone());
+            state.untold |= !known && self.routing.is_some();
             !known
         };
         self.site.send_replace(Some(site));
         // Also when nothing changed: a port that was taken may be free by now.
         self.listen();
-        if changed {
+        if changed && self.routing.is_none() {
+            self.tell(Event::SiteChanged);
+        }
+    }
+
+    /// The routes are as they should be, and with `news` were not before.
+    fn tell_routes(&self, news: bool) {
+        let untold = {
+            let mut state = self.state.borrow_mut();
+            std::mem::take(&mut state.untold) | (news && state.site.is_some())
+        };
+        if untold {
             self.tell(Event::SiteChanged);
         }
     }

@@ -35,6 +35,8 @@ pub struct Site {
     pub operator: String,
     pub role: String,
     pub expires: Option<Timestamp>,
+    /// The suffix of the site's names, if it has one.
+    pub dns_suffix: Option<String>,
     /// How far the gateway's clock is ahead of this machine's.
     pub clock_offset: SignedDuration,
     pub servers: Vec<Server>,
@@ -100,6 +102,7 @@ impl Site {
         let time = |text: &str, what| text.parse::<Timestamp>().map_err(|_| SiteError::Bad(what));
         let server_time = time(&document.gateway.server_time, "server time")?;
         let key_rules = key_rules(&document)?;
+        let suffix = document.gateway.dns_suffix.filter(|suffix| !suffix.is_empty());
         let warnings = document.warnings.into_iter().take(MAX_WARNINGS);
         Ok(Self {
             gateway: label(document.gateway.name, "gateway name")?,
@@ -107,6 +110,7 @@ impl Site {
             operator: label(document.operator, "operator")?,
             role: label(document.role, "role")?,
             expires: document.expires.as_deref().map(|text| time(text, "expiry")).transpose()?,
+            dns_suffix: suffix.map(|suffix| host_name(suffix, "DNS suffix")).transpose()?,
             clock_offset: server_time.duration_since(now),
             servers: document.servers.into_iter().map(server).collect::<Result<_, _>>()?,
             key_rules,
@@ -305,6 +309,7 @@ pub(crate) mod tests {
             ("/servers/0/hostnames/1", "a b", "host name"),
             ("/servers/0/name", "", "server name"),
             ("/servers/0/services/0/name", "\u{1b}[2J", "service name"),
+            ("/gateway/dns_suffix", "vms.local\nnameserver 192.0.2.66", "DNS suffix"),
             ("/client", "anna\u{1b}[2J", "client name"),
             ("/gateway/server_time", "yesterday", "server time"),
             ("/expires", "never", "expiry"),

@@ -6,6 +6,8 @@
 //! control service ──── hyper ─────────────────────────┘
 //! ```
 //!
+//! In mode `tun` the programs' packets come from this machine's kernel and go to it: see [`crate::tun`].
+//!
 //! One task, the `driver`, owns the UDP socket and the WireGuard state and moves batches between them and the
 //! userspace TCP stack. Everybody else opens connections through [`Connections`] and watches the [`Link`].
 
@@ -13,6 +15,8 @@ mod connections;
 mod driver;
 mod echo;
 mod endpoint;
+#[cfg_attr(not(target_os = "linux"), path = "tunnel/kernel/elsewhere.rs")]
+mod kernel;
 mod link;
 mod mover;
 mod outbox;
@@ -21,6 +25,7 @@ mod start;
 mod supervisor;
 
 pub use connections::{Connections, DialError};
+pub(crate) use kernel::Kernel;
 pub use link::{InUse, Link, LinkState};
 pub(crate) use mover::Mover;
 pub(crate) use start::Tunnel;

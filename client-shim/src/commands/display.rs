@@ -62,13 +62,27 @@ impl<'p> Display<'p> {
             Event::KeysNotChanged { message, hint } => {
                 self.say(|| tracing::warn!(%hint, "{message}"), format!("{message}; hint: {hint}"))
             }
+            Event::NotRouted { message, hint } => {
+                self.say(|| tracing::error!(%hint, "{message}"), format!("{message}; hint: {hint}"))
+            }
             Event::SiteChanged => {
                 self.told = None;
                 self.suspended(|printer| ready(report, printer))?;
-                self.say(
-                    || (),
-                    "`vmsgate-shim hosts --apply` makes programs find them by name; Ctrl-C ends".to_owned(),
-                )?;
+                let names = if tables::resolves_names(report) {
+                    "the servers' names are known to programs here"
+                } else {
+                    "`vmsgate-shim hosts --apply` makes programs find them by name"
+                };
+                self.say(|| (), format!("{names}; Ctrl-C ends"))?;
+                for (address, error) in tables::unrouted(report) {
+                    self.say(
+                        || tracing::warn!(%address, hint = %error.hint, "not routed: {}", error.message),
+                        String::new(),
+                    )?;
+                }
+                if let Some(error) = tables::unresolved(report) {
+                    self.say(|| tracing::warn!(hint = %error.hint, "{}", error.message), String::new())?;
+                }
                 for (listener, error) in tables::errors(report) {
                     self.say(
                         || tracing::warn!(%listener, error = %error.message, hint = %error.hint, "not listening"),

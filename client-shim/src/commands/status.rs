@@ -53,6 +53,10 @@ fn print(report: &Report, printer: &Printer) -> Result<(), CliError> {
     if let Some(endpoint) = report.endpoint {
         field("endpoint", endpoint.to_string())?;
     }
+    if let Some(interface) = &report.interface {
+        let routes = interface.routes.len();
+        field("interface", format!("{}, {routes} addresses lead into the tunnel", interface.name))?;
+    }
     if let Some(site) = &report.site {
         field("gateway", site.gateway.clone())?;
         field("client", format!("{} of {}, role {}", site.client, site.operator, site.role))?;
@@ -82,6 +86,11 @@ fn print(report: &Report, printer: &Printer) -> Result<(), CliError> {
     }
     if let Some(error) = &report.keys.error {
         let label = printer.paint(Style::Warning, "keys:");
+        printer.line(format_args!("{label} {}", human::printable(&error.message)))?;
+        printer.line(format_args!("  hint: {}", human::printable(&error.hint)))?;
+    }
+    if let Some(error) = report.interface.as_ref().and_then(|interface| interface.error.as_ref()) {
+        let label = printer.paint(Style::Warning, "interface:");
         printer.line(format_args!("{label} {}", human::printable(&error.message)))?;
         printer.line(format_args!("  hint: {}", human::printable(&error.hint)))?;
     }

@@ -1,11 +1,13 @@
 //! The table of servers and forwards, and below it what is wrong with any of them.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vmsgate_cli::{Printer, Style, Table, human};
 use vmsgate_shim::Report;
 use vmsgate_shim::report::{ErrorReport, ServerReport};
+use vmsgate_shim::tun::NamesState;
 
 /// Views and configuration misbehave when clocks differ by more.
 const CLOCK_TOLERANCE_MS: u64 = 60_000;
@@ -16,8 +18,7 @@ pub fn print(report: &Report, printer: &Printer) -> io::Result<()> {
     }
     let mut table = Table::new(["SERVER", "HERE", "PORTS", "NAMES"]);
     for server in &report.servers {
-        let here = server.loopback.map(|address| address.to_string()).unwrap_or_default();
-        table.row([server.name.clone(), here, ports(server), server.hostnames.join(", ")]);
+        table.row([server.name.clone(), here(server), ports(server), server.hostnames.join(", ")]);
     }
     for forward in report.forwards.iter().filter(|forward| forward.error.is_none()) {
         let (ip, port) = (forward.listen.ip().to_string(), forward.listen.port().to_string());
@@ -28,6 +29,16 @@ pub fn print(report: &Report, printer: &Printer) -> io::Result<()> {
     for (subject, error) in errors(report) {
         let label = printer.paint(Style::Warning, "not listening:");
         printer.line(format_args!("{label} {subject}: {}", error.message))?;
+        printer.line(format_args!("  hint: {}", error.hint))?;
+    }
+    for (_, error) in unrouted(report) {
+        let label = printer.paint(Style::Warning, "not routed:");
+        printer.line(format_args!("{label} {}", error.message))?;
+        printer.line(format_args!("  hint: {}", error.hint))?;
+    }
+    if let Some(error) = unresolved(report) {
+        let label = printer.paint(Style::Warning, "names:");
+        printer.line(format_args!("{label} {}", error.message))?;
         printer.line(format_args!("  hint: {}", error.hint))?;
     }
     for (subject, remark) in remarks(report) {
@@ -44,6 +55,38 @@ pub fn errors(report: &Report) -> impl Iterator<Item = (String, &ErrorReport)> {
     });
     let forwards = report.forwards.iter();
     servers.chain(forwards.filter_map(|f| Some((f.forward.clone(), f.error.as_ref()?))))
+}
+
+/// What does not lead into the tunnel in mode `tun`, and why.
+pub fn unrouted(report: &Report) -> impl Iterator<Item = (IpAddr, &ErrorReport)> {
+    let routes = report.servers.iter().flat_map(|server| &server.routes);
+    routes.filter_map(|route| Some((route.address, route.error.as_ref()?)))
+}
+
+/// Whether the system's resolver asks the gateway for the servers' names.
+pub fn resolves_names(report: &Report) -> bool {
+    report.interface.as_ref().is_some_and(|interface| interface.names == NamesState::Gateway)
+}
+
+/// Why it does not in mode `tun`.
+pub fn unresolved(report: &Report) -> Option<&ErrorReport> {
+    match &report.interface.as_ref()?.names {
+        NamesState::Unresolved(error) => Some(error),
+        NamesState::Gateway | NamesState::Pending => None,
+    }
+}
+
+/// Where programs on this machine find a server: at a loopback address, or at its own ones.
+fn here(server: &ServerReport) -> String {
+    let routed = server.routes.iter().filter(|route| route.error.is_none());
+    let routed = routed.map(|route| route.address.to_string());
+    server
+        .loopback
+        .map(|address| address.to_string())
+        .into_iter()
+        .chain(routed)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// What listens and may still not do what was meant.
@@ -63,6 +106,9 @@ fn remarks(report: &Report) -> impl Iterator<Item = (&str, String)> {
 
 /// The ports that listen; the others are listed with their errors.
 fn ports(server: &ServerReport) -> String {
+    if !server.routes.is_empty() {
+        return "its own".to_owned();
+    }
     let open = server.listeners.iter().filter(|listener| listener.error.is_none());
     let ports: Vec<String> = open.map(|listener| listener.listen.port().to_string()).collect();
     if ports.is_empty() { "none".to_owned() } else { ports.join(", ") }

@@ -9,6 +9,8 @@ use vmsgate_cli::logging::{self, Verbosity};
 use vmsgate_cli::{CliError, Exit, OrFail, Printer};
 use vmsgate_shim::hosts::HostsFile;
 use vmsgate_shim::profile::{self, Profile};
+#[cfg(target_os = "linux")]
+use vmsgate_shim::tun::Adapter;
 use vmsgate_shim::{Event, Forward, Report, Shim};
 
 use super::display::{self, Display};
@@ -18,17 +20,42 @@ use crate::cli::{Mode, UpArgs};
 use crate::instance::{Instance, InstanceError, PLACE_HINT};
 
 pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<Exit, CliError> {
-    let UpArgs { profile: path, mode: Mode::Loopback, forwards, hosts } = args;
+    let UpArgs { profile: path, mode, forwards, hosts, .. } = args;
+    #[cfg(target_os = "linux")]
+    if args.interface.is_some() && *mode != Mode::Tun {
+        return Err(CliError::user("--interface is for --mode tun").hint("add `--mode tun`, or leave it out"));
+    }
     let display = Display::new(printer, output);
     // The live line shows the milestones itself.
     logging::init(output, if display.is_live() { Verbosity::Warnings } else { Verbosity::Milestones });
     let profile = read_profile(path, printer)?;
+    // While there is one thread: rights belong to threads.
+    let way = match mode {
+        Mode::Loopback => Way::Listeners,
+        #[cfg(target_os = "linux")]
+        Mode::Tun => Way::Interface(open_adapter(&profile, path, args.interface.as_deref())?),
+    };
     super::on_this_thread(async {
         let instance = claim(&profile, printer)?;
         let hosts = hosts.clone().map(|file| file.map_or_else(HostsFile::of_this_machine, HostsFile::at));
         let names = hosts.map(|file| Names::prepare(file, &profile.name)).transpose()?;
-        run(profile, forwards.clone(), display, instance, names).await
+        run(profile, forwards.clone(), way, display, instance, names).await
     })?
+}
+
+/// How programs reach the servers.
+enum Way {
+    Listeners,
+    #[cfg(target_os = "linux")]
+    Interface(Adapter),
+}
+
+#[cfg(target_os = "linux")]
+fn open_adapter(profile: &Profile, path: &Path, interface: Option<&str>) -> Result<Adapter, CliError> {
+    Adapter::open(profile, interface).map_err(|error| {
+        let hint = error.hint(&format!("vmsgate-shim up {} --mode tun", path.display()));
+        CliError::user(error).hint(hint)
+    })
 }
 
 pub fn read_profile(path: &Path, printer: &Printer) -> Result<Profile, CliError> {
@@ -66,6 +93,7 @@ pub fn claim(profile: &Profile, printer: &Printer) -> Result<Option<Instance>, C
 async fn run(
     profile: Profile,
     forwards: Vec<Forward>,
+    way: Way,
     mut display: Display<'_>,
     mut instance: Option<Instance>,
     names: Option<Names>,
@@ -75,7 +103,12 @@ async fn run(
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
     let (tell, mut events) = mpsc::unbounded_channel();
-    let shim = Shim::start(profile, forwards, tell);
+    let shim = match way {
+        Way::Listeners => Shim::start(profile, forwards, tell),
+        #[cfg(target_os = "linux")]
+        Way::Interface(adapter) => Shim::start_routing(profile, forwards, adapter, tell)
+            .or_unexpected("cannot use the network interface")?,
+    };
     let (report, rotate) = (shim.reporter(), shim.rotator());
     let serve = async {
         match &mut instance {

@@ -14,7 +14,7 @@ const NAMES_ON_A_LINE: usize = 8;
 const BEGIN: &str = "# >>> vmsgate-shim ";
 const END: &str = "# <<< vmsgate-shim ";
 
-/// The names of a site's servers, each with the loopback address that stands for it.
+/// The names of a site's servers, each with the loopback address that stands for it, or in mode `tun` with its own ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Block {
     pub profile: String,
@@ -24,7 +24,7 @@ pub struct Block {
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub names: Vec<String>,
 }
 
@@ -55,9 +55,12 @@ impl Block {
         }
         let mut entries = Vec::new();
         for server in &report.servers {
-            let Some(address) = server.loopback else { continue };
-            let lines = names(server).chunks(NAMES_ON_A_LINE).map(<[String]>::to_vec).collect::<Vec<_>>();
-            entries.extend(lines.into_iter().map(|names| Entry { address, names }));
+            let routed =
+                server.routes.iter().filter(|route| route.error.is_none()).map(|route| route.address);
+            for address in server.loopback.map(IpAddr::from).into_iter().chain(routed) {
+                let lines = names(server).chunks(NAMES_ON_A_LINE).map(<[String]>::to_vec).collect::<Vec<_>>();
+                entries.extend(lines.into_iter().map(|names| Entry { address, names }));
+            }
         }
         if entries.is_empty() {
             return Err(BlockError::NoAddresses);
@@ -65,7 +68,7 @@ impl Block {
         Ok(Self { profile: report.profile.clone(), entries })
     }
 
-    /// Reads what [`to_text`](Self::to_text) wrote. Nothing else can come through it into a hosts file: the names of
+    /// Reads what [`to_text`](Self::to_text) wrote of loopback addresses. Nothing else can come through it into a hosts file: the names of
     /// this block lead to loopback addresses alone.
     ///
     /// # Errors
@@ -108,7 +111,7 @@ impl Block {
     }
 
     /// Every name with the address that it should lead to.
-    pub fn names(&self) -> impl Iterator<Item = (&str, Ipv4Addr)> {
+    pub fn names(&self) -> impl Iterator<Item = (&str, IpAddr)> {
         self.entries.iter().flat_map(|entry| entry.names.iter().map(|name| (name.as_str(), entry.address)))
     }
 }
@@ -168,7 +171,7 @@ fn entry(line: &str) -> Result<Entry, &'static str> {
     if names.is_empty() || !names.iter().all(|name| is_host_name(name) && !is_address(name)) {
         return Err("what follows the address is no host name");
     }
-    Ok(Entry { address, names })
+    Ok(Entry { address: address.into(), names })
 }
 
 #[cfg(test)]

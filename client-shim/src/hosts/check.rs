@@ -1,7 +1,7 @@
 //! Where the names lead in fact: each asked from the system's resolver, as other programs ask.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Mutex;
 use std::thread;
 
@@ -17,7 +17,7 @@ const AT_ONCE: usize = 32;
 pub struct NameCheck {
     pub name: String,
     /// The address that stands for the server on this machine.
-    pub expected: Ipv4Addr,
+    pub expected: IpAddr,
     /// The addresses that programs get.
     pub resolved: Vec<IpAddr>,
     pub verdict: Verdict,
@@ -48,7 +48,9 @@ fn check_with(block: &Block, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>> +
         let mut done = Vec::new();
         // The lock is held for the look alone.
         while let Some((index, (name, expected))) = waiting.lock().ok().and_then(|mut names| names.next()) {
-            done.push((index, judge(name, *expected, resolve(name))));
+            // A server has several in mode `tun`.
+            let leads_here = |address: &IpAddr| names.contains(&(*name, *address));
+            done.push((index, judge(name, *expected, resolve(name), leads_here)));
         }
         done
     };
@@ -60,7 +62,12 @@ fn check_with(block: &Block, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>> +
     checks.into_iter().map(|(_, check)| check).collect()
 }
 
-fn judge(name: &str, expected: Ipv4Addr, answer: io::Result<Vec<IpAddr>>) -> NameCheck {
+fn judge(
+    name: &str,
+    expected: IpAddr,
+    answer: io::Result<Vec<IpAddr>>,
+    leads_here: impl Fn(&IpAddr) -> bool,
+) -> NameCheck {
     let (mut resolved, error) = match answer {
         Ok(resolved) => (resolved, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
@@ -69,7 +76,7 @@ fn judge(name: &str, expected: Ipv4Addr, answer: io::Result<Vec<IpAddr>>) -> Nam
     resolved.dedup();
     let verdict = match &resolved[..] {
         [] => Verdict::Unresolved,
-        [only] if *only == expected => Verdict::Here,
+        addresses if addresses.iter().all(leads_here) => Verdict::Here,
         _ => Verdict::Elsewhere,
     };
     NameCheck { name: name.to_owned(), expected, resolved, verdict, error }

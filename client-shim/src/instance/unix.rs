@@ -77,11 +77,18 @@ fn path_of(profile: &str) -> PathBuf {
     folder().join(format!("{profile}.{ENDING}"))
 }
 
-/// `$XDG_RUNTIME_DIR/vmsgate-shim`, or a folder of the user's own among the temporary files.
+/// `$XDG_RUNTIME_DIR/vmsgate-shim`, or a folder of the user's own among the temporary files. `sudo` takes the variable
+/// away, and a shim started by it serves the user all the same.
 fn folder() -> PathBuf {
-    match env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-        Some(runtime) => PathBuf::from(runtime).join("vmsgate-shim"),
-        None => env::temp_dir().join(format!("vmsgate-shim-{}", rustix::process::getuid().as_raw())),
+    let user = rustix::process::getuid().as_raw();
+    let given = env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let usual = || {
+        let usual = PathBuf::from(format!("/run/user/{user}"));
+        usual.metadata().is_ok_and(|found| found.uid() == user).then_some(usual)
+    };
+    match given.or_else(usual) {
+        Some(runtime) => runtime.join("vmsgate-shim"),
+        None => env::temp_dir().join(format!("vmsgate-shim-{user}")),
     }
 }
 

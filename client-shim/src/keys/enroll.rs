@@ -164,7 +164,7 @@ pub async fn enroll(
 
     progress(Progress::Connecting);
     let profile = invitation_profile(token, &invitation);
-    let mut tunnel = Tunnel::open(&profile, profile.keys());
+    let mut tunnel = Tunnel::open(&profile, profile.keys(), None);
     connect(&tunnel, token).await?;
     let control = Control::new(tunnel.connections.clone(), profile.gateway_addresses);
     let (enrolled, preshared) = ask(&control, token, &invitation, &secret, &progress).await?;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,9 @@ use vmsgate_tunnel::packet::FiveTuple;
 /// The shim is one client.
 const OWNER: OwnerId = OwnerId(0);
 /// Linux's `ip_local_port_range`.
-const PORTS: std::ops::Range<u16> = 32_768..61_000;
+const PORTS: Range<u16> = 32_768..61_000;
+/// Above that, where this machine's kernel speaks on the same addresses.
+const PORTS_BESIDE_KERNEL: Range<u16> = 61_000..u16::MAX;
 /// How long one of several addresses may take; the last one has as long as the stack gives it.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
@@ -44,6 +47,7 @@ type Ends = (SocketAddr, SocketAddr);
 pub struct Connections {
     stack: Stack,
     own: Rc<[IpAddr]>,
+    ports: Range<u16>,
     table: Rc<RefCell<Table>>,
 }
 
@@ -59,10 +63,19 @@ struct Table {
 impl Connections {
     /// `own` are the client's tunnel addresses.
     pub fn new(stack: Stack, own: &[IpAddr], seed: u64) -> Self {
+        Self::on_ports(PORTS, stack, own, seed)
+    }
+
+    /// The same where this machine's kernel has connections on the same addresses.
+    pub(crate) fn beside_kernel(stack: Stack, own: &[IpAddr], seed: u64) -> Self {
+        Self::on_ports(PORTS_BESIDE_KERNEL, stack, own, seed)
+    }
+
+    fn on_ports(ports: Range<u16>, stack: Stack, own: &[IpAddr], seed: u64) -> Self {
         // A start by chance: connections of an earlier run may linger in the gateway's flow table.
-        let next_port = fastrand::Rng::with_seed(seed).u16(PORTS);
+        let next_port = fastrand::Rng::with_seed(seed).u16(ports.clone());
         let table = Table { next_port, ..Table::default() };
-        Self { stack, own: own.into(), table: Rc::new(RefCell::new(table)) }
+        Self { stack, own: own.into(), ports, table: Rc::new(RefCell::new(table)) }
     }
 
     /// Connects to the first of `remotes` that answers.
@@ -97,18 +110,20 @@ impl Connections {
 
     /// The connection that a packet of this flow, seen from its sender, belongs to.
     pub(super) fn of_packet(&self, tuple: FiveTuple) -> Option<ConnectionId> {
-        self.table.borrow().ids.get(&(tuple.destination, tuple.source)).copied()
+        // Most packets are for the kernel where there is one.
+        let known = || self.table.borrow().ids.get(&(tuple.destination, tuple.source)).copied();
+        self.ports.contains(&tuple.destination.port()).then(known).flatten()
     }
 
-    /// An ICMP error about a packet of ours. It ends a handshake; an established connection only notes it, since such
+    /// An ICMP error about a packet; whether it was one of ours. It ends a handshake; an established connection only notes it, since such
     /// errors are transient (RFC 5461).
-    pub(super) fn unreachable(&self, about: FiveTuple) {
+    pub(super) fn unreachable(&self, about: FiveTuple) -> bool {
         let mut table = self.table.borrow_mut();
-        if let Some(id) = table.ids.get(&(about.source, about.destination)).copied()
-            && let Some(give_up) = table.dialling.remove(&id)
-        {
+        let Some(id) = table.ids.get(&(about.source, about.destination)).copied() else { return false };
+        if let Some(give_up) = table.dialling.remove(&id) {
             let _ = give_up.send(());
         }
+        true
     }
 
     /// Forgets connections that have finished for good, and has `forget` do so.
@@ -141,7 +156,7 @@ impl Connections {
     fn open(&self, remote: SocketAddr) -> Result<(Stream, oneshot::Receiver<()>), DialError> {
         let local = self.own.iter().find(|own| own.is_ipv4() == remote.is_ipv4()).ok_or(DialError::Family)?;
         let mut table = self.table.borrow_mut();
-        let local = table.free_end(*local, remote).ok_or(DialError::TooMany)?;
+        let local = table.free_end(&self.ports, *local, remote).ok_or(DialError::TooMany)?;
         let stream =
             self.stack.connect(OWNER, local, remote, Instant::now()).map_err(|error| match error {
                 ConnectError::OutOfMemory => DialError::TooMany,
@@ -157,11 +172,11 @@ impl Connections {
 
 impl Table {
     /// An end of ours that is not in use towards `remote`.
-    fn free_end(&mut self, local: IpAddr, remote: SocketAddr) -> Option<SocketAddr> {
-        for _ in PORTS {
+    fn free_end(&mut self, ports: &Range<u16>, local: IpAddr, remote: SocketAddr) -> Option<SocketAddr> {
+        for _ in ports.clone() {
             let end = SocketAddr::new(local, self.next_port);
             self.next_port =
-                self.next_port.checked_add(1).filter(|port| PORTS.contains(port)).unwrap_or(PORTS.start);
+                self.next_port.checked_add(1).filter(|port| ports.contains(port)).unwrap_or(ports.start);
             if !self.ids.contains_key(&(end, remote)) {
                 return Some(end);
             }

@@ -17,6 +17,7 @@ use vmsgate_tunnel::packet::{Packet, Transport};
 use super::connections::Connections;
 use super::echo;
 use super::endpoint::Resolver;
+use super::kernel::Kernel;
 use super::link::Link;
 use super::mover::Move;
 use super::outbox::Outbox;
@@ -27,6 +28,8 @@ use super::supervisor::Supervisor;
 const TRANSMIT_BUDGET: usize = 256;
 /// Batches taken in before the stack may answer.
 const RECEIVE_BATCHES: usize = 2;
+/// Packets and trains taken from the kernel before others have their turn.
+const KERNEL_READS: usize = 16;
 /// What WireGuard adds to a packet, padding included.
 const SEALING: usize = 15 + 32;
 /// How often the link is looked after and published.
@@ -40,6 +43,8 @@ pub(super) struct Driver {
     inbox: RecvBatch,
     outbox: Outbox,
     connections: Connections,
+    /// This machine's kernel, in mode `tun`.
+    kernel: Option<Kernel>,
     supervisor: Supervisor,
     reminders: Reminders,
     resolver: Resolver,
@@ -65,6 +70,7 @@ pub(super) struct DriverParts {
     pub(super) gateway_addresses: Vec<IpAddr>,
     pub(super) mtu: u16,
     pub(super) connections: Connections,
+    pub(super) kernel: Option<Kernel>,
     pub(super) resolver: Resolver,
     pub(super) link: watch::Sender<Link>,
     pub(super) moves: mpsc::Receiver<Move>,
@@ -89,6 +95,7 @@ impl Driver {
             inbox: RecvBatch::new(),
             outbox: Outbox::default(),
             connections: parts.connections,
+            kernel: parts.kernel,
             supervisor: Supervisor::new(now, SystemTime::now()),
             reminders: Reminders::default(),
             resolver: parts.resolver,
@@ -118,6 +125,7 @@ impl Driver {
                 continue;
             }
             let wake = tokio::time::sleep_until(self.wake_at().into());
+            let has_room = self.has_room();
             tokio::select! {
                 received = self.socket.recv_batch(&mut self.inbox) => match received {
                     Ok(()) => self.take_in(Instant::now()),
@@ -131,6 +139,9 @@ impl Driver {
                 found = self.resolver.found() => self.move_on(found),
                 Some(next) = self.moves.recv() => self.begin_move(next),
                 () = self.connections.stack().work() => {}
+                ready = ready(&mut self.kernel), if has_room => if let Err(error) = ready {
+                    self.lose_kernel(&error);
+                },
                 () = wake => {}
                 _ = stop.wait_for(|stop| *stop) => break,
             }
@@ -154,27 +165,34 @@ impl Driver {
 
     /// Takes in the batch that was received.
     fn take_in(&mut self, now: Instant) {
-        let Self { client, inbox, outbox, connections, supervisor, echo_identifier, .. } = self;
+        let Self { client, inbox, outbox, connections, kernel, supervisor, echo_identifier, .. } = self;
         let before = (client.counters().traffic.packets_down, client.counters().handshakes);
         for datagram in inbox.datagrams() {
             client.handle_datagram(datagram.from, datagram.bytes, now, outbox, &mut |packet: &Packet<'_>| {
-                match packet.transport {
+                let is_ours = match packet.transport {
                     Transport::Tcp { .. } => {
                         let id = packet.five_tuple().and_then(|tuple| connections.of_packet(tuple));
-                        let taken = id.map(|id| connections.stack().handle_packet(id, packet.bytes(), now));
-                        if !matches!(taken, Some(Ok(()))) {
-                            tracing::trace!(from = %packet.source, "a segment without a connection");
-                        }
+                        // A segment that the stack refuses is still nobody else's.
+                        id.map(|id| connections.stack().handle_packet(id, packet.bytes(), now)).is_some()
                     }
                     Transport::IcmpError { about } => connections.unreachable(about),
                     Transport::EchoReply { identifier } if identifier == *echo_identifier => {
                         if let Some(sequence) = echo::sequence_of(packet) {
                             supervisor.echoed(sequence, now);
                         }
+                        true
                     }
-                    _ => tracing::trace!(from = %packet.source, "a packet that nobody waits for"),
+                    _ => false,
+                };
+                match kernel {
+                    _ if is_ours => {}
+                    Some(kernel) => kernel.deliver(packet),
+                    None => tracing::trace!(from = %packet.source, "a packet that nobody waits for"),
                 }
             });
+        }
+        if let Some(kernel) = kernel {
+            kernel.write();
         }
         if client.counters().traffic.packets_down != before.0 {
             supervisor.heard(now);
@@ -198,19 +216,24 @@ impl Driver {
             self.next_look = now + LOOK;
             self.look_after(now);
         }
-        let more = self.transmit(now);
+        let more = self.transmit(now) | self.take_from_kernel(now);
         let flushed = self.flush();
         self.connections.reap(|id| self.reminders.forget(id));
         // With a full queue there is nothing to do but wait for the socket.
         more && flushed
     }
 
+    /// Whether there is room for what one step sends.
+    fn has_room(&self) -> bool {
+        self.outbox.0.has_room(TRANSMIT_BUDGET, self.mtu + SEALING)
+    }
+
     /// Seals what the stack has to send, as long as the queue has room.
     fn transmit(&mut self, now: Instant) -> bool {
-        let Self { client, outbox, connections, reminders, scratch, mtu, .. } = self;
-        if !outbox.0.has_room(TRANSMIT_BUDGET, *mtu + SEALING) {
+        if !self.has_room() {
             return true;
         }
+        let Self { client, outbox, connections, reminders, scratch, .. } = self;
         connections.stack().poll_transmit(now, TRANSMIT_BUDGET, &mut |id, packet| {
             if let Some(room) = scratch.get_mut(..packet.len()) {
                 room.copy_from_slice(packet);
@@ -218,6 +241,32 @@ impl Driver {
                 client.send(scratch, packet.len(), now, outbox);
             }
         })
+    }
+
+    /// Seals what the kernel has to send, in place, as long as the queue has room.
+    fn take_from_kernel(&mut self, now: Instant) -> bool {
+        for _ in 0..KERNEL_READS {
+            let has_room = self.has_room();
+            let Self { client, outbox, kernel: Some(from), mtu, .. } = self else { return false };
+            if !has_room {
+                return true;
+            }
+            match from.read(client.endpoint().ip()) {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => {
+                    self.lose_kernel(&error);
+                    return false;
+                }
+            }
+            while let Some(segment) = from.next_packet() {
+                let padded = segment.buffer.len().min((*mtu).max(segment.len));
+                if let Some(packet) = segment.buffer.get_mut(..padded) {
+                    client.send(packet, segment.len, now, outbox);
+                }
+            }
+        }
+        true
     }
 
     fn flush(&mut self) -> bool {
@@ -230,6 +279,12 @@ impl Driver {
             self.next_look = Instant::now();
         }
         flushed
+    }
+
+    /// Somebody has removed the interface. The process that keeps its routes notices too, and the user is told then.
+    fn lose_kernel(&mut self, error: &std::io::Error) {
+        tracing::debug!(%error, "the interface is of no use any more");
+        self.kernel = None;
     }
 
     fn broken_socket(&mut self, error: &std::io::Error) {
@@ -260,6 +315,14 @@ impl std::fmt::Debug for Driver {
             .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
+}
+
+/// Waits until the kernel has something, or takes something; for ever where there is none.
+async fn ready(kernel: &mut Option<Kernel>) -> std::io::Result<()> {
+    let Some(kernel) = kernel else { return std::future::pending().await };
+    kernel.ready().await?;
+    kernel.write();
+    Ok(())
 }
 
 /// A socket of the endpoint's family on a port of the system's choice. Must be called within a tokio runtime.

@@ -14,6 +14,7 @@ use vmsgate_tunnel::netstack::{MemoryLimits, NetStack, StackConfig};
 use super::connections::Connections;
 use super::driver::{Driver, DriverParts, open_socket};
 use super::endpoint::Resolver;
+use super::kernel::Kernel;
 use super::link::{Link, LinkState};
 use super::mover::{Move, Mover};
 use crate::profile::Profile;
@@ -36,12 +37,14 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Starts on the present thread, which must run a [`tokio::task::LocalSet`].
-    pub(crate) fn open(profile: &Profile, keys: ClientKeys) -> Self {
+    /// Starts on the present thread, which must run a [`tokio::task::LocalSet`]. With a `kernel`, programs of this
+    /// machine use the tunnel through it.
+    pub(crate) fn open(profile: &Profile, keys: ClientKeys, kernel: Option<Kernel>) -> Self {
         let memory = MemoryLimits { per_owner_bytes: MEMORY_BYTES, total_bytes: MEMORY_BYTES };
         let config = StackConfig { mtu: profile.mtu, memory };
         let stack = Stack::new(NetStack::new(config, fastrand::u64(..), Instant::now()));
-        let connections = Connections::new(stack, &profile.addresses, fastrand::u64(..));
+        let connect = if kernel.is_some() { Connections::beside_kernel } else { Connections::new };
+        let connections = connect(stack, &profile.addresses, fastrand::u64(..));
         let (stop, stopping) = watch::channel(false);
         let (publisher, link) = watch::channel(Link::new(Timestamp::now()));
         let (mover, moves) = Mover::new();
@@ -55,6 +58,7 @@ impl Tunnel {
             gateway_addresses: profile.gateway_addresses.clone(),
             mtu: profile.mtu,
             connections: connections.clone(),
+            kernel,
             resolver: Resolver::new(profile.endpoint.clone()),
             link: publisher,
             moves,
@@ -82,6 +86,7 @@ struct Plan {
     gateway_addresses: Vec<IpAddr>,
     mtu: u16,
     connections: Connections,
+    kernel: Option<Kernel>,
     resolver: Resolver,
     link: watch::Sender<Link>,
     moves: mpsc::Receiver<Move>,
@@ -89,7 +94,7 @@ struct Plan {
 
 /// Finds the gateway's address, then runs the driver until `stop` becomes true.
 async fn run(plan: Plan, mut stop: watch::Receiver<bool>) {
-    let Plan { settings, gateway_addresses, mtu, connections, mut resolver, link, moves } = plan;
+    let Plan { settings, gateway_addresses, mtu, connections, kernel, mut resolver, link, moves } = plan;
     let (endpoint, socket) = tokio::select! {
         found = first_socket(&mut resolver, &link) => found,
         _ = stop.wait_for(|stop| *stop) => return,
@@ -99,6 +104,7 @@ async fn run(plan: Plan, mut stop: watch::Receiver<bool>) {
         gateway_addresses,
         mtu,
         connections,
+        kernel,
         resolver,
         link,
         moves,

@@ -32,7 +32,7 @@ fn every_name_of_a_server_stands_beside_its_address_once() {
          127.127.255.254 recorder-1 REC01\n\
          # <<< vmsgate-shim alice\n"
     );
-    assert_eq!(block.names().last(), Some(("REC01", Ipv4Addr::new(127, 127, 255, 254))));
+    assert_eq!(block.names().last(), Some(("REC01", IpAddr::from([127, 127, 255, 254]))));
     assert_eq!(Block::parse(&block.to_text()), Ok(block));
 }
 

@@ -19,7 +19,8 @@ const PADDING: usize = 15;
 impl Driver {
     /// Asks the supervisor what is due, does it, and publishes how the link is.
     pub(super) fn look_after(&mut self, now: Instant) {
-        let busy = !self.connections.is_empty();
+        let busy =
+            !self.connections.is_empty() || self.kernel.as_mut().is_some_and(|kernel| kernel.is_busy(now));
         let Steps { probe, rebind, resolve, connect, remind } =
             self.supervisor.tick(now, SystemTime::now(), busy);
         if resolve {
