@@ -36,6 +36,8 @@ pub enum User {
     GatewayNetAdmin,
     /// The person at the client: another ordinary user.
     Client,
+    /// The same with CAP_NET_ADMIN alone, as mode `tun` needs at its start.
+    ClientNetAdmin,
 }
 
 impl User {
@@ -45,7 +47,7 @@ impl User {
         match self {
             Self::Root => 0,
             Self::Gateway | Self::GatewayNetAdmin => 61_010,
-            Self::Client => 61_020,
+            Self::Client | Self::ClientNetAdmin => 61_020,
         }
     }
 }
@@ -58,7 +60,7 @@ pub fn command(namespace: &Netns, user: User, program: impl AsRef<OsStr>) -> Com
     }
     let mut command = namespace.command("setpriv");
     let capabilities: &[&str] = match user {
-        User::GatewayNetAdmin => &[
+        User::GatewayNetAdmin | User::ClientNetAdmin => &[
             "--bounding-set=-all,+net_admin",
             "--inh-caps=-all,+net_admin",
             "--ambient-caps=-all,+net_admin",

@@ -163,8 +163,19 @@ pub struct ShimReport {
     pub state: String,
     /// What the gateway told, once it has.
     pub site: Option<serde_json::Value>,
+    /// The network interface of mode `tun`.
+    pub interface: Option<ShimInterface>,
     /// The servers and where they are on this machine.
     pub servers: Vec<ShimServer>,
+}
+
+/// The network interface of mode `tun`.
+#[derive(Debug, Deserialize)]
+pub struct ShimInterface {
+    /// What it is called.
+    pub name: String,
+    /// The addresses that lead into the tunnel.
+    pub routes: BTreeSet<IpAddr>,
 }
 
 /// One server as the shim offers it.
@@ -176,6 +187,17 @@ pub struct ShimServer {
     pub loopback: Option<IpAddr>,
     /// Its ports.
     pub listeners: Vec<ShimListener>,
+    /// Its addresses as they lead into the tunnel.
+    pub routes: Vec<ShimRoute>,
+}
+
+/// An address of a server, as it leads into the tunnel.
+#[derive(Debug, Deserialize)]
+pub struct ShimRoute {
+    /// The address.
+    pub address: IpAddr,
+    /// Why it does not.
+    pub error: Option<serde_json::Value>,
 }
 
 /// One port as the shim offers it.

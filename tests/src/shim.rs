@@ -80,7 +80,13 @@ impl ShimMachine {
     /// A `vmsgate-shim` command of the user.
     #[must_use]
     pub fn shim(&self, arguments: &[&str]) -> Command {
-        let mut command = self.command(&self.program);
+        self.shim_as(User::Client, arguments)
+    }
+
+    /// The same with the rights of `user`.
+    #[must_use]
+    pub fn shim_as(&self, user: User, arguments: &[&str]) -> Command {
+        let mut command = command(&self.host.namespace, user, &self.program);
         command.args(arguments).current_dir(&self.home).env("XDG_RUNTIME_DIR", &self.home);
         command.env("HOME", &self.home).env("RUST_BACKTRACE", "0");
         command
@@ -91,7 +97,15 @@ impl ShimMachine {
     /// # Errors
     /// When the product refuses or does not connect in time.
     pub fn up(self, profile: PathBuf, arguments: &[&str]) -> Result<ShimClient> {
-        let mut up = self.shim(&["up"]);
+        self.up_as(User::Client, profile, arguments)
+    }
+
+    /// The same with the rights of `user`.
+    ///
+    /// # Errors
+    /// When the product refuses or does not connect in time.
+    pub fn up_as(self, user: User, profile: PathBuf, arguments: &[&str]) -> Result<ShimClient> {
+        let mut up = self.shim_as(user, &["up"]);
         up.arg(&profile).args(arguments);
         let process = Process::start("vmsgate-shim up", up)?;
         let client = ShimClient { process, profile, machine: self };
@@ -118,6 +132,30 @@ impl ShimClient {
         let machine = ShimMachine::new(site, name)?;
         let path = machine.take(profile, name)?;
         machine.up(path, arguments)
+    }
+
+    /// Brings a profile up in mode `tun` with the rights that it needs, and waits until every server that the gateway
+    /// tells of is routed or refused.
+    ///
+    /// # Errors
+    /// When the product refuses or does not connect in time.
+    pub fn up_routing(machine: ShimMachine, profile: PathBuf) -> Result<Self> {
+        let client = machine.up_as(User::ClientNetAdmin, profile, &["--mode", "tun"])?;
+        client
+            .wait_until("routing", |report| report.servers.iter().all(|server| !server.routes.is_empty()))?;
+        Ok(client)
+    }
+
+    /// Asks the shim until exactly these servers are routed.
+    ///
+    /// # Errors
+    /// When that takes too long, or the shim ends.
+    pub fn wait_until_servers_are(&self, names: &[&str]) -> Result<()> {
+        self.wait_until(&format!("routing {names:?}"), |report| {
+            let mut servers = report.servers.iter();
+            report.servers.len() == names.len()
+                && servers.all(|server| names.contains(&server.name.as_str()) && !server.routes.is_empty())
+        })
     }
 
     /// A command on the client's machine, run as its ordinary user.
@@ -181,6 +219,14 @@ impl ShimClient {
     /// When it is gone already.
     pub fn kill(self) -> Result<ShimMachine> {
         self.process.signal(Signal::SIGKILL)?;
+        self.into_machine()
+    }
+
+    /// Waits until the shim has ended; its machine stays.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn into_machine(self) -> Result<ShimMachine> {
         self.process.wait()?;
         Ok(self.machine)
     }
