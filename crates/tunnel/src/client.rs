@@ -71,6 +71,8 @@ pub enum ClientEvent {
     MoveFailed,
     /// The gateway has lost the agreed pre-shared key; the registered one is in use again. Time to agree anew.
     FellBack,
+    /// The address of the last [`ClientState::call`] has answered, and is in use with a tunnel of its own.
+    Answered,
 }
 
 pub struct ClientState {
@@ -169,6 +171,29 @@ impl ClientState {
         }
     }
 
+    /// Sends an inner packet to another address, to find out whether the gateway of the tunnel in use is there too: its
+    /// answer comes from there, and everything else goes there from then on. Nobody else can read the packet. Does
+    /// nothing without a session.
+    pub fn try_at(
+        &mut self,
+        at: SocketAddr,
+        packet: &mut [u8],
+        len: usize,
+        datagrams: &mut impl DatagramSink,
+    ) {
+        if self.current.tunnel.session_age().is_none() {
+            return;
+        }
+        let room = datagrams.reserve(at, sealed_len(len));
+        if let Ok(Some(message)) = self.current.tunnel.seal(packet, len, room)
+            && classify(message) != Some(Kind::Initiation)
+        {
+            let length = message.len();
+            datagrams.commit(length);
+            self.counters.traffic.count(Direction::Up, Volume::packet(length));
+        }
+    }
+
     /// Runs what is due: keepalives, handshakes, and the way back after silence.
     pub fn handle_timeout(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
         self.old.retain(|(_, until)| now < *until);
@@ -190,7 +215,7 @@ impl ClientState {
         if let Some(pending) = &mut self.pending
             && let Tick::Send(message) = pending.line.tick(now, &mut self.rng, &mut buffer)
         {
-            transmit(self.endpoint, message, datagrams);
+            transmit(pending.goes_to(self.endpoint), message, datagrams);
         }
     }
 

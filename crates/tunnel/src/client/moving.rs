@@ -18,6 +18,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(1);
 /// REJECT_AFTER_TIME of the WireGuard paper: how long the keys of a tunnel live.
 const KEY_LIFE: Duration = Duration::from_secs(180);
+/// How long a call to another address has for its answer; there will be another.
+const CALL_LIMIT: Duration = Duration::from_secs(4);
 /// Tunnels that only receive; more than one only when moves follow each other within the life of keys.
 const MAX_OLD: usize = 4;
 
@@ -25,31 +27,73 @@ const MAX_OLD: usize = 4;
 pub(super) struct Pending {
     pub(super) line: Line,
     since: Instant,
-    /// Not asked for: to find out whether the gateway has lost the agreed pre-shared key.
-    is_fallback: bool,
+    purpose: Purpose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It was asked for.
+    Move,
+    /// To find out whether the gateway has lost the agreed pre-shared key.
+    FallBack,
+    /// To find out whether a gateway answers at another address than the one in use.
+    Call(SocketAddr),
+}
+
+impl Pending {
+    /// Where its handshakes go, while the tunnel in use talks to `endpoint`.
+    pub(super) fn goes_to(&self, endpoint: SocketAddr) -> SocketAddr {
+        match self.purpose {
+            Purpose::Call(at) => at,
+            Purpose::Move | Purpose::FallBack => endpoint,
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        match self.purpose {
+            Purpose::Call(_) => CALL_LIMIT,
+            Purpose::Move | Purpose::FallBack => LIMIT,
+        }
+    }
 }
 
 impl ClientState {
     /// Begins to move to a tunnel with other keys, in place of a move that is under way. Its end is told by
     /// [`ClientState::poll_event`].
     pub fn move_to(&mut self, keys: ClientKeys, now: Instant, datagrams: &mut impl DatagramSink) {
-        self.begin(keys, false, now);
+        self.begin(keys, Purpose::Move, now);
+        self.initiate_pending(now, datagrams);
+    }
+
+    /// Shakes hands at another address beside the tunnel in use, which goes on as it was unless that is answered. What
+    /// answers there may be another gateway, which knows nothing of what was agreed with this one. Without effect while
+    /// the keys change.
+    pub fn call(&mut self, at: SocketAddr, now: Instant, datagrams: &mut impl DatagramSink) {
+        if self.is_changing() {
+            return;
+        }
+        self.begin(self.registered_keys(), Purpose::Call(at), now);
         self.initiate_pending(now, datagrams);
     }
 
     /// Whether a move that was asked for is under way.
     pub fn is_moving(&self) -> bool {
-        self.pending.as_ref().is_some_and(|pending| !pending.is_fallback)
+        self.pending.as_ref().is_some_and(|pending| pending.purpose == Purpose::Move)
     }
 
-    fn begin(&mut self, keys: ClientKeys, is_fallback: bool, now: Instant) {
+    /// Whether a second tunnel exists that is more than a call.
+    fn is_changing(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| !matches!(pending.purpose, Purpose::Call(_)))
+    }
+
+    fn begin(&mut self, keys: ClientKeys, purpose: Purpose, now: Instant) {
         let line = self.new_line(keys, now);
-        self.pending = Some(Pending { line, since: now, is_fallback });
+        self.pending = Some(Pending { line, since: now, purpose });
     }
 
     pub(super) fn initiate_pending(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
         let Some(pending) = &mut self.pending else { return };
-        let room = datagrams.reserve(self.endpoint, HANDSHAKE_INITIATION);
+        let room = datagrams.reserve(pending.goes_to(self.endpoint), HANDSHAKE_INITIATION);
         if let Some(message) = pending.line.tunnel.initiate(room, true, now, &mut self.rng) {
             let length = message.len();
             datagrams.commit(length);
@@ -65,12 +109,12 @@ impl ClientState {
             return;
         }
         match &self.pending {
+            Some(Pending { purpose: Purpose::Call(_), .. }) | None => {}
             // It uses a registered key, or is this already.
             Some(pending) if pending.line.keys.agreed.is_none() => return,
             Some(_) => self.events.push_back(ClientEvent::MoveFailed),
-            None => {}
         }
-        self.begin(self.registered_keys(), true, now);
+        self.begin(self.registered_keys(), Purpose::FallBack, now);
         self.initiate_pending(now, datagrams);
     }
 
@@ -83,10 +127,10 @@ impl ClientState {
         now: Instant,
         datagrams: &mut impl DatagramSink,
     ) {
-        if self.current.keys.agreed.is_none() || self.pending.is_some() {
+        if self.current.keys.agreed.is_none() || self.is_changing() {
             return;
         }
-        self.begin(self.registered_keys(), true, now);
+        self.begin(self.registered_keys(), Purpose::FallBack, now);
         let Some(pending) = &mut self.pending else { return };
         if let Ok(Opened::Reply(message)) = pending.line.tunnel.open(from.ip(), initiation, &mut self.opened)
         {
@@ -100,13 +144,13 @@ impl ClientState {
 
     /// The gateway was heard under the keys in use, so it has lost nothing.
     pub(super) fn cancel_fallback(&mut self) {
-        self.pending.take_if(|pending| pending.is_fallback);
+        self.pending.take_if(|pending| pending.purpose == Purpose::FallBack);
     }
 
     pub(super) fn give_up_if_late(&mut self, now: Instant) {
-        let late = |pending: &mut Pending| now.saturating_duration_since(pending.since) >= LIMIT;
+        let late = |pending: &mut Pending| now.saturating_duration_since(pending.since) >= pending.limit();
         if let Some(pending) = self.pending.take_if(late)
-            && !pending.is_fallback
+            && pending.purpose == Purpose::Move
         {
             self.events.push_back(ClientEvent::MoveFailed);
         }
@@ -114,10 +158,14 @@ impl ClientState {
 
     /// The second tunnel has had its first authentic answer.
     pub(super) fn take_over(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
-        let Some(Pending { line, since, is_fallback }) = self.pending.take() else { return };
+        let Some(Pending { line, since, purpose }) = self.pending.take() else { return };
         let old = std::mem::replace(&mut self.current, line);
         self.last_initiation = Some(since);
-        self.events.push_back(if is_fallback { ClientEvent::FellBack } else { ClientEvent::Moved });
+        self.events.push_back(match purpose {
+            Purpose::Move => ClientEvent::Moved,
+            Purpose::FallBack => ClientEvent::FellBack,
+            Purpose::Call(_) => ClientEvent::Answered,
+        });
         if let Some(age) = old.tunnel.session_age() {
             if self.old.len() == MAX_OLD {
                 self.old.remove(0);
