@@ -10,6 +10,7 @@ pub mod up;
 
 mod display;
 mod ending;
+mod first_answer;
 mod keys;
 mod tables;
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-pub(crate) use platform::{is_ours, is_writable, readable_by_others};
+pub(crate) use platform::{is_ours, is_writable, open_to_others};
 
 /// No profile comes near it; a wrong file (a disk image, a log) is not read to its end.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;

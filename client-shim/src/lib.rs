@@ -14,6 +14,7 @@ pub mod forward;
 pub mod hosts;
 pub mod keys;
 pub mod loopback;
+pub mod memory;
 pub mod profile;
 pub mod report;
 mod shim;

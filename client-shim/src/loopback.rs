@@ -15,5 +15,5 @@ mod listeners;
 mod plan;
 
 pub use addresses::Addresses;
-pub use listeners::{Listeners, Trouble};
+pub use listeners::{Listeners, Trouble, probe};
 pub use plan::{Origin, Plan, Planned, Target, plan};

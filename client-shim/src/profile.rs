@@ -96,10 +96,10 @@ impl fmt::Debug for Profile {
     }
 }
 
-/// Whether others than the owner can read the file, and with it the private key. None where the system has no such
-/// notion or the file is gone.
-pub fn readable_by_others(path: &Path) -> Option<u32> {
-    files::readable_by_others(path)
+/// The file's mode, if others than its owner can read or change it: it holds the private key, and where the tunnel leads.
+/// None where the system has no such notion, and for what is no file.
+pub fn open_to_others(path: &Path) -> Option<u32> {
+    files::open_to_others(path)
 }
 
 #[cfg(unix)]
@@ -132,16 +132,16 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_others_can_read_is_noticed() {
+    fn a_profile_that_others_can_read_or_change_is_noticed() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("alice.conf");
         std::fs::write(&path, "").unwrap();
         let mut seen = Vec::new();
-        for mode in [0o600, 0o640, 0o644, 0o700] {
+        for mode in [0o600, 0o640, 0o644, 0o602, 0o700, 0o400] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            seen.push(readable_by_others(&path));
+            seen.push(open_to_others(&path));
         }
-        assert_eq!(seen, [None, Some(0o640), Some(0o644), None]);
+        assert_eq!(seen, [None, Some(0o640), Some(0o644), Some(0o602), None, None]);
     }
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_local};
+use vmsgate_config::address::Endpoint;
 
 use crate::carrier::Carrier;
 use crate::control::{Control, ControlError};
 use crate::forward::Forward;
 use crate::keys::{Keeper, KeyState, Rotate, RotateError, Rotated};
 use crate::loopback::{Addresses, Listeners, plan};
+use crate::memory::{self, Memory, Told};
 use crate::profile::Profile;
 use crate::report::{ErrorReport, Report};
 use crate::site::Site;
@@ -57,6 +59,11 @@ pub struct Shim {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) profile: String,
+    /// The profile's.
+    endpoint: Endpoint,
+    /// Tells the tunnel which endpoints there are beside it.
+    others: watch::Sender<Vec<Endpoint>>,
+    memory: RefCell<Memory>,
     pub(crate) own: Vec<IpAddr>,
     pub(crate) forwards: Vec<Forward>,
     pub(crate) started: Timestamp,
@@ -121,7 +128,8 @@ impl Shim {
         routed: Option<(tun::Keeper, Kernel)>,
     ) -> Self {
         let (routes, kernel) = routed.unzip();
-        let tunnel = Tunnel::open(&profile, profile.keys(), kernel);
+        let memory = Memory::of(&profile);
+        let tunnel = Tunnel::open(&profile, memory.others(), profile.keys(), kernel);
         let (stop_connections, connections_stopping) = watch::channel(false);
         let (keep_alive, alive) = mpsc::channel(1);
         let carrier = Carrier::new(tunnel.connections.clone(), connections_stopping, keep_alive);
@@ -131,6 +139,9 @@ impl Shim {
         let keeper = Keeper::new(&profile, &tunnel, told, refresh.clone(), asked, events.clone());
         let inner = Rc::new(Inner {
             profile: profile.name,
+            endpoint: profile.endpoint,
+            others: tunnel.others.clone(),
+            memory: RefCell::new(memory),
             own: profile.addresses,
             forwards,
             started: Timestamp::now(),
@@ -179,6 +190,11 @@ impl Shim {
 
     pub fn report(&self) -> Report {
         Report::new(&self.inner)
+    }
+
+    /// How the link is, now and whenever it changes.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.inner.link.clone()
     }
 
     /// A function that reports, for tasks beside this one.
@@ -266,6 +282,14 @@ impl Inner {
     }
 
     fn take_over(&self, site: Site) {
+        let endpoints: Vec<String> = site.endpoints.iter().map(ToString::to_string).collect();
+        let endpoints = memory::others(&self.endpoint, &endpoints);
+        self.others.send_if_modified(|others| {
+            let changed = *others != endpoints;
+            others.clone_from(&endpoints);
+            changed
+        });
+        self.memory.borrow_mut().note(Told { endpoints, expires: site.expires });
         let changed = {
             let mut state = self.state.borrow_mut();
             let known = state.site.as_ref().is_some_and(|known| known.is_same_as(&site));

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 use vmsgate_cli::human::printable;
 use vmsgate_config::Protocol;
+use vmsgate_config::address::Endpoint;
 use vmsgate_config::profile::{self, ProfileServer, SCHEMA_VERSION};
 use x25519_dalek::PublicKey;
 
@@ -31,6 +32,8 @@ const MAX_SECONDS: u64 = 100 * 366 * 86_400;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
     pub gateway: String,
+    /// Where the gateway, or another of the same registry, is reached.
+    pub endpoints: Vec<Endpoint>,
     pub client: String,
     pub operator: String,
     pub role: String,
@@ -80,7 +83,7 @@ pub enum SiteError {
     )]
     TooNew(u32),
     #[error(
-        "the gateway's profile document has more than {MAX_SERVERS} servers, or one with more than {MAX_NAMES} names or addresses"
+        "the gateway's profile document has more than {MAX_SERVERS} servers, or more than {MAX_NAMES} endpoints, or names or addresses of one server"
     )]
     TooMany,
     #[error("the gateway's profile document has a bad {0}")]
@@ -96,16 +99,19 @@ impl Site {
         if document.schema_version > SCHEMA_VERSION {
             return Err(SiteError::TooNew(document.schema_version));
         }
-        if document.servers.len() > MAX_SERVERS {
+        if document.servers.len() > MAX_SERVERS || document.gateway.endpoints.len() > MAX_NAMES {
             return Err(SiteError::TooMany);
         }
         let time = |text: &str, what| text.parse::<Timestamp>().map_err(|_| SiteError::Bad(what));
         let server_time = time(&document.gateway.server_time, "server time")?;
         let key_rules = key_rules(&document)?;
         let suffix = document.gateway.dns_suffix.filter(|suffix| !suffix.is_empty());
+        let endpoints = document.gateway.endpoints.iter();
+        let endpoints = endpoints.map(|text| text.parse().map_err(|_| SiteError::Bad("endpoint")));
         let warnings = document.warnings.into_iter().take(MAX_WARNINGS);
         Ok(Self {
             gateway: label(document.gateway.name, "gateway name")?,
+            endpoints: endpoints.collect::<Result<_, _>>()?,
             client: label(document.client, "client name")?,
             operator: label(document.operator, "operator")?,
             role: label(document.role, "role")?,
@@ -259,6 +265,7 @@ pub(crate) mod tests {
         let site = site(document()).unwrap();
 
         assert_eq!(site.clock_offset, SignedDuration::from_secs(5));
+        assert_eq!(site.endpoints, ["vpn.example.org:51820".parse().unwrap()]);
         assert_eq!(site.servers[0].ports.keys().collect::<Vec<_>>(), [&80, &443]);
         for (host, server) in [
             ("MGMT.vms.local", Some("mgmt")),
@@ -315,6 +322,7 @@ pub(crate) mod tests {
             ("/expires", "never", "expiry"),
             ("/keys/created", "yesterday", "time of the key"),
             ("/gateway/identities/0", "AAAA", "identity"),
+            ("/gateway/endpoints/0", "vpn.example.org\n:1", "endpoint"),
         ] {
             let mut bad = document();
             *bad.pointer_mut(pointer).unwrap() = json!(text);

@@ -23,9 +23,11 @@ mod outbox;
 mod reminders;
 mod start;
 mod supervisor;
+mod way;
 
 pub use connections::{Connections, DialError};
 pub(crate) use kernel::Kernel;
 pub use link::{InUse, Link, LinkState};
 pub(crate) use mover::Mover;
 pub(crate) use start::Tunnel;
+pub use way::Way;

@@ -49,7 +49,7 @@ fn report(rotated: &Rotated, printer: &Printer) -> Result<Exit, CliError> {
 
 /// Opens the tunnel for the rotation alone.
 fn alone(path: &Path, printer: &Printer) -> Result<Rotation, CliError> {
-    let profile = read_profile(path, printer)?;
+    let profile = read_profile(path)?;
     super::on_this_thread(async {
         // A shim that starts meanwhile would take the tunnel away.
         let _instance = claim(&profile, printer)?;

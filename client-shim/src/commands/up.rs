@@ -11,10 +11,11 @@ use vmsgate_shim::hosts::HostsFile;
 use vmsgate_shim::profile::{self, Profile};
 #[cfg(target_os = "linux")]
 use vmsgate_shim::tun::Adapter;
-use vmsgate_shim::{Event, Forward, Report, Shim};
+use vmsgate_shim::{Event, Forward, Report, Shim, loopback};
 
 use super::display::{self, Display};
 use super::ending::Ending;
+use super::first_answer::FirstAnswer;
 use super::hosts::Names;
 use crate::cli::{Mode, UpArgs};
 use crate::instance::{Instance, InstanceError, PLACE_HINT};
@@ -28,7 +29,8 @@ pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<
     let display = Display::new(printer, output);
     // The live line shows the milestones itself.
     logging::init(output, if display.is_live() { Verbosity::Warnings } else { Verbosity::Milestones });
-    let profile = read_profile(path, printer)?;
+    let profile = read_profile(path)?;
+    probe_forwards(forwards)?;
     // While there is one thread: rights belong to threads.
     let way = match mode {
         Mode::Loopback => Way::Listeners,
@@ -58,21 +60,32 @@ fn open_adapter(profile: &Profile, path: &Path, interface: Option<&str>) -> Resu
     })
 }
 
-pub fn read_profile(path: &Path, printer: &Printer) -> Result<Profile, CliError> {
-    let profile = Profile::read(path).map_err(|error| {
+/// Reads a profile that is its owner's alone, as ssh does with a private key.
+pub fn read_profile(path: &Path) -> Result<Profile, CliError> {
+    if let Some(mode) = profile::open_to_others(path) {
+        let file = path.display();
+        let error =
+            CliError::user(format!("{file} holds your private key, and others may use it (mode {mode:03o})"));
+        return Err(error.hint(format!("make it yours alone: chmod 600 {file}")));
+    }
+    Profile::read(path).map_err(|error| {
         let hint = error.hint();
         let error = CliError::user(error);
         match hint {
             Some(hint) => error.hint(hint),
             None => error,
         }
-    })?;
-    if let Some(mode) = profile::readable_by_others(path) {
-        let file = path.display();
-        printer.warning(format_args!("{file} holds your key and others can read it (mode {mode:03o})"))?;
-        printer.hint(format_args!("chmod 600 {file}"))?;
+    })
+}
+
+/// A port that was asked for by name and cannot be had is told before anything is begun.
+fn probe_forwards(forwards: &[Forward]) -> Result<(), CliError> {
+    for forward in forwards {
+        loopback::probe(forward).map_err(|trouble| {
+            CliError::user(trouble.message).context(format!("cannot forward {forward}")).hint(trouble.hint)
+        })?;
     }
-    Ok(profile)
+    Ok(())
 }
 
 /// Makes `status` and `hosts` work, and the profile ours. Where there is no place for that, the tunnel still works.
@@ -103,12 +116,15 @@ async fn run(
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
     let (tell, mut events) = mpsc::unbounded_channel();
+    let first_answer = FirstAnswer::new(&profile);
     let shim = match way {
         Way::Listeners => Shim::start(profile, forwards, tell),
         #[cfg(target_os = "linux")]
         Way::Interface(adapter) => Shim::start_routing(profile, forwards, adapter, tell)
             .or_unexpected("cannot use the network interface")?,
     };
+    let given_up = first_answer.given_up(shim.link());
+    tokio::pin!(given_up);
     let (report, rotate) = (shim.reporter(), shim.rotator());
     let serve = async {
         match &mut instance {
@@ -122,9 +138,10 @@ async fn run(
             Some(event) = events.recv() => {
                 keep(names.as_ref(), &event, &shim.report());
                 if let Err(error) = display.event(&event, &shim.report()) {
-                    break Err(error);
+                    break Err(error.into());
                 }
             }
+            error = &mut given_up => break Err(error),
             _ = refresh.tick(), if display.is_live() => display.refresh(&shim.report()),
             () = &mut serve => {}
             () = ending.wished() => break Ok(()),

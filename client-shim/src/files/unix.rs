@@ -51,8 +51,9 @@ pub(crate) fn is_writable(found: &Metadata) -> bool {
     found.mode() & 0o200 != 0
 }
 
-/// The mode of a file that others than the owner can read.
-pub(crate) fn readable_by_others(path: &Path) -> Option<u32> {
-    let mode = path.metadata().ok()?.permissions().mode() & 0o777;
-    (mode & 0o044 != 0).then_some(mode)
+/// The mode of a file that others than the owner can read or change.
+pub(crate) fn open_to_others(path: &Path) -> Option<u32> {
+    let found = path.metadata().ok().filter(Metadata::is_file)?;
+    let mode = found.permissions().mode() & 0o777;
+    (mode & 0o066 != 0).then_some(mode)
 }

@@ -44,6 +44,6 @@ pub(crate) fn is_writable(found: &Metadata) -> bool {
 }
 
 /// There is no mode to tell.
-pub(crate) fn readable_by_others(_path: &Path) -> Option<u32> {
+pub(crate) fn open_to_others(_path: &Path) -> Option<u32> {
     None
 }

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::fingerprint;
 use crate::control::{Control, ControlError};
 use crate::files;
+use crate::memory::{self, Memory, Told};
 use crate::profile::{Profile, WriteError, gateway_key, to_conf};
 use crate::tunnel::{Link, Tunnel};
 
@@ -164,7 +165,7 @@ pub async fn enroll(
 
     progress(Progress::Connecting);
     let profile = invitation_profile(token, &invitation);
-    let mut tunnel = Tunnel::open(&profile, profile.keys(), None);
+    let mut tunnel = Tunnel::open(&profile, Vec::new(), profile.keys(), None);
     connect(&tunnel, token).await?;
     let control = Control::new(tunnel.connections.clone(), profile.gateway_addresses);
     let (enrolled, preshared) = ask(&control, token, &invitation, &secret, &progress).await?;
@@ -176,6 +177,7 @@ pub async fn enroll(
         io::ErrorKind::AlreadyExists => EnrollError::Exists(file.to_owned()),
         _ => EnrollError::Unwritable { path: file.to_owned(), source },
     })?;
+    remember(&enrolled, file);
     if let Err(error) = files::wipe(&pending) {
         tracing::warn!(%error, file = %pending.display(), "cannot remove it; it holds your private key");
     }
@@ -189,6 +191,14 @@ pub async fn enroll(
         gateway: enrolled.gateway_name,
         file: file.to_owned(),
     })
+}
+
+/// Notes what the profile has no place for.
+fn remember(enrolled: &Enrolled, file: &Path) {
+    let Ok(profile) = Profile::read(file) else { return };
+    let endpoints = memory::others(&profile.endpoint, &enrolled.endpoints);
+    let expires = enrolled.expires.as_ref().and_then(|text| text.parse().ok());
+    Memory::of(&profile).note(Told { endpoints, expires });
 }
 
 async fn connect(tunnel: &Tunnel, token: &Token) -> Result<(), EnrollError> {

@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::{Origin, Plan, Planned, Target};
 use crate::carrier::Carrier;
+use crate::forward::Forward;
 
 /// Pause after a failed accept: out of file descriptors, which lasts.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -75,6 +76,16 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.accepting.abort();
     }
+}
+
+/// Whether a forward's port can be had, before anything is begun for it.
+///
+/// # Errors
+/// Why it cannot, and what to do.
+pub fn probe(forward: &Forward) -> Result<(), Trouble> {
+    let origin = Origin::Forward(forward.to_string());
+    let bound = std::net::TcpListener::bind(forward.listen);
+    bound.map(drop).map_err(|error| explain(forward.listen, &origin, &error))
 }
 
 fn open_listener(

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use vmsgate_config::address::Endpoint;
 use vmsgate_netio::{BindError, RecvBatch, UdpSocket};
 use vmsgate_tunnel::client::{ClientSettings, ClientState};
 use vmsgate_tunnel::packet::{Packet, Transport};
@@ -50,6 +51,8 @@ pub(super) struct Driver {
     resolver: Resolver,
     link: watch::Sender<Link>,
     moves: mpsc::Receiver<Move>,
+    /// The endpoints beside the preferred one.
+    others: watch::Receiver<Vec<Endpoint>>,
     /// Who waits for the move under way.
     moving: Option<oneshot::Sender<bool>>,
     /// Our tunnel address and the gateway's, for echoes.
@@ -74,6 +77,7 @@ pub(super) struct DriverParts {
     pub(super) resolver: Resolver,
     pub(super) link: watch::Sender<Link>,
     pub(super) moves: mpsc::Receiver<Move>,
+    pub(super) others: watch::Receiver<Vec<Endpoint>>,
     /// The gateway's address outside, and a socket of its family.
     pub(super) endpoint: SocketAddr,
     pub(super) socket: UdpSocket,
@@ -101,6 +105,7 @@ impl Driver {
             resolver: parts.resolver,
             link: parts.link,
             moves: parts.moves,
+            others: parts.others,
             moving: None,
             echo_ends,
             echo_identifier: rng.u16(..),
@@ -136,7 +141,12 @@ impl Driver {
                         self.broken_socket(&error);
                     }
                 }
-                found = self.resolver.found() => self.move_on(found),
+                found = self.resolver.found() => self.looked_up(found),
+                Ok(()) = self.others.changed() => {
+                    let others = self.others.borrow_and_update().clone();
+                    self.resolver.set_others(others);
+                    self.resolver.begin();
+                }
                 Some(next) = self.moves.recv() => self.begin_move(next),
                 () = self.connections.stack().work() => {}
                 ready = ready(&mut self.kernel), if has_room => if let Err(error) = ready {
@@ -325,11 +335,17 @@ async fn ready(kernel: &mut Option<Kernel>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A socket of the endpoint's family on a port of the system's choice. Must be called within a tokio runtime.
+/// A socket on a port of the system's choice: of the endpoint's family, or of both where the gateway has addresses of
+/// both. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// When the system has no such family, or no socket left.
-pub(super) fn open_socket(endpoint: SocketAddr) -> Result<UdpSocket, BindError> {
+pub(super) fn open_socket(endpoint: SocketAddr, addresses: &[SocketAddr]) -> Result<UdpSocket, BindError> {
+    if addresses.iter().any(|address| address.is_ipv4() != endpoint.is_ipv4())
+        && let Ok(socket) = UdpSocket::bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0))
+    {
+        return Ok(socket);
+    }
     let any: IpAddr = match endpoint {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local};
+use vmsgate_config::address::Endpoint;
 use vmsgate_netio::{BindError, UdpSocket};
 use vmsgate_pump::Stack;
 use vmsgate_tunnel::client::{ClientKeys, ClientSettings};
@@ -17,9 +18,10 @@ use super::endpoint::Resolver;
 use super::kernel::Kernel;
 use super::link::{Link, LinkState};
 use super::mover::{Move, Mover};
+use super::way::has_route;
 use crate::profile::Profile;
 
-/// Between attempts to resolve the gateway's name.
+/// Between attempts to resolve the gateway's name, and how long the preferred name may take where there are others.
 const RESOLVE_PAUSE: Duration = Duration::from_secs(3);
 
 /// Buffers of all connections together, at most: enough for 300 of them, a wall of a hundred cameras and what else a
@@ -32,14 +34,21 @@ pub(crate) struct Tunnel {
     pub(crate) connections: Connections,
     pub(crate) link: watch::Receiver<Link>,
     pub(crate) mover: Mover,
+    /// The endpoints beside the profile's.
+    pub(crate) others: watch::Sender<Vec<Endpoint>>,
     stop: watch::Sender<bool>,
     driver: JoinHandle<()>,
 }
 
 impl Tunnel {
-    /// Starts on the present thread, which must run a [`tokio::task::LocalSet`]. With a `kernel`, programs of this
-    /// machine use the tunnel through it.
-    pub(crate) fn open(profile: &Profile, keys: ClientKeys, kernel: Option<Kernel>) -> Self {
+    /// Starts on the present thread, which must run a [`tokio::task::LocalSet`]. `others` are endpoints beside the
+    /// profile's. With a `kernel`, programs of this machine use the tunnel through it.
+    pub(crate) fn open(
+        profile: &Profile,
+        others: Vec<Endpoint>,
+        keys: ClientKeys,
+        kernel: Option<Kernel>,
+    ) -> Self {
         let memory = MemoryLimits { per_owner_bytes: MEMORY_BYTES, total_bytes: MEMORY_BYTES };
         let config = StackConfig { mtu: profile.mtu, memory };
         let stack = Stack::new(NetStack::new(config, fastrand::u64(..), Instant::now()));
@@ -48,6 +57,9 @@ impl Tunnel {
         let (stop, stopping) = watch::channel(false);
         let (publisher, link) = watch::channel(Link::new(Timestamp::now()));
         let (mover, moves) = Mover::new();
+        let mut resolver = Resolver::new(vec![profile.endpoint.clone()]);
+        resolver.set_others(others.clone());
+        let (others, others_changed) = watch::channel(others);
         let settings = ClientSettings {
             keys,
             addresses: profile.addresses.clone(),
@@ -59,12 +71,13 @@ impl Tunnel {
             mtu: profile.mtu,
             connections: connections.clone(),
             kernel,
-            resolver: Resolver::new(profile.endpoint.clone()),
+            resolver,
             link: publisher,
             moves,
+            others: others_changed,
         };
         let driver = spawn_local(run(plan, stopping));
-        Self { connections, link, mover, stop, driver }
+        Self { connections, link, mover, others, stop, driver }
     }
 
     /// Tells the gateway about closed connections, and ends.
@@ -90,11 +103,13 @@ struct Plan {
     resolver: Resolver,
     link: watch::Sender<Link>,
     moves: mpsc::Receiver<Move>,
+    others: watch::Receiver<Vec<Endpoint>>,
 }
 
 /// Finds the gateway's address, then runs the driver until `stop` becomes true.
 async fn run(plan: Plan, mut stop: watch::Receiver<bool>) {
-    let Plan { settings, gateway_addresses, mtu, connections, kernel, mut resolver, link, moves } = plan;
+    let Plan { settings, gateway_addresses, mtu, connections, kernel, mut resolver, link, moves, others } =
+        plan;
     let (endpoint, socket) = tokio::select! {
         found = first_socket(&mut resolver, &link) => found,
         _ = stop.wait_for(|stop| *stop) => return,
@@ -108,42 +123,50 @@ async fn run(plan: Plan, mut stop: watch::Receiver<bool>) {
         resolver,
         link,
         moves,
+        others,
         endpoint,
         socket,
     };
     Driver::new(parts, fastrand::u64(..)).run(stop).await;
 }
 
-/// Tries until the gateway's name has an address, and the system a socket towards it: at log-in the network may not
-/// be there yet.
+/// Tries until there is an address of the gateway, and the system has a socket towards it: at log-in the network may
+/// not be there yet.
 async fn first_socket(resolver: &mut Resolver, link: &watch::Sender<Link>) -> (SocketAddr, UdpSocket) {
     loop {
         resolver.begin();
-        let opened = match resolver.found().await {
-            Ok(found) => open_first(&found).map_err(|error| error.to_string()),
-            Err(trouble) => Err(trouble),
-        };
-        match opened {
-            Ok(opened) => return opened,
-            Err(trouble) => link.send_modify(|link| {
-                if link.state != LinkState::NoAnswer {
-                    (link.state, link.since) = (LinkState::NoAnswer, Timestamp::now());
-                }
-                link.trouble = Some(trouble);
-            }),
+        let mut trouble = None;
+        // The preferred endpoint's name is waited for, but not for ever where there is another endpoint.
+        while resolver.preferred().is_empty() && resolver.is_busy() {
+            let found = if resolver.addresses().is_empty() {
+                resolver.found().await
+            } else {
+                let Ok(found) = tokio::time::timeout(RESOLVE_PAUSE, resolver.found()).await else { break };
+                found
+            };
+            trouble = found.err().or(trouble);
+        }
+        match (open_first(&resolver.addresses()), trouble) {
+            (Some(Ok(opened)), _) => return opened,
+            (Some(Err(error)), _) => tell(link, error.to_string()),
+            (None, Some(trouble)) => tell(link, trouble),
+            (None, None) => {}
         }
         tokio::time::sleep(RESOLVE_PAUSE).await;
     }
 }
 
-/// A socket towards the first address whose family the system has.
-fn open_first(found: &[SocketAddr]) -> Result<(SocketAddr, UdpSocket), BindError> {
-    let mut result = Err(BindError::AddressNotLocal { address: SocketAddr::from(([0, 0, 0, 0], 0)) });
-    for endpoint in found {
-        result = open_socket(*endpoint).map(|socket| (*endpoint, socket));
-        if result.is_ok() {
-            break;
+fn tell(link: &watch::Sender<Link>, trouble: String) {
+    link.send_modify(|link| {
+        if link.state != LinkState::NoAnswer {
+            (link.state, link.since) = (LinkState::NoAnswer, Timestamp::now());
         }
-    }
-    result
+        link.trouble = Some(trouble);
+    });
+}
+
+/// A socket towards the first address that this machine has a way to; towards the first of all if there is none.
+fn open_first(found: &[SocketAddr]) -> Option<Result<(SocketAddr, UdpSocket), BindError>> {
+    let routed = found.iter().find(|address| has_route(**address)).or(found.first())?;
+    Some(open_socket(*routed, found).map(|socket| (*routed, socket)))
 }

@@ -5,6 +5,8 @@
 //! | the gateway restarted | echo goes unanswered; `ClientState` shakes hands again; connections are asked for | 2 s with connections open, 10 s idle |
 //! | our address changed | sending fails: a new socket, and an echo from it | at once, or like silence |
 //! | the gateway's address changed | silence: its name is resolved again, the next address tried | 4 s after that |
+//! | one of several endpoints fell silent | silence: every other address is tried in turn | 4 s after that; idle, the echo comes every 4 s then |
+//! | the preferred endpoint may be back | an echo to it, through the tunnel in use | every 5 s while another is used |
 //! | the machine slept | the wall clock jumped: new socket, name resolved, handshake | on waking |
 
 use std::time::{Duration, Instant, SystemTime};
@@ -13,12 +15,18 @@ use super::link::LinkState;
 
 /// An echo is sent this often while nothing is carried…
 const PROBE_IDLE: Duration = Duration::from_secs(10);
+/// …or this often where there is another address to go to, so that it is in use 10 s after the silence began…
+const PROBE_IDLE_ELSEWHERE: Duration = Duration::from_secs(4);
 /// …and after this much silence while connections are open.
 const PROBE_BUSY: Duration = Duration::from_secs(2);
 /// The gateway has not answered when a question is older than this. Also `ClientState`'s patience.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Between attempts to find another way. The gateway takes one handshake each five seconds from a client.
 const RETRY: Duration = Duration::from_secs(5);
+/// Between one address and the next of a gateway that does not answer: most round trips are shorter.
+const NEXT_ADDRESS: Duration = Duration::from_millis(1200);
+/// Between attempts to reach the preferred endpoint while another is in use.
+const CALL_HOME: Duration = Duration::from_secs(5);
 /// Between reactions to failed sending: without any network each attempt fails.
 const REBIND_PAUSE: Duration = Duration::from_secs(2);
 /// Keys are renewed no sooner (the paper's REKEY_AFTER_TIME of 120 s, less some jitter).
@@ -37,12 +45,27 @@ pub(super) struct Steps {
     pub(super) probe: Option<u16>,
     /// Open a new socket.
     pub(super) rebind: bool,
-    /// Resolve the endpoint anew, and go to its next address.
+    /// Resolve the endpoints anew.
     pub(super) resolve: bool,
+    /// Go to the gateway's next address.
+    pub(super) next: bool,
     /// Shake hands.
     pub(super) connect: bool,
+    /// Try the preferred endpoint; how many times that was done since it was left.
+    pub(super) call_home: Option<u32>,
     /// Ask the gateway about every connection.
     pub(super) remind: bool,
+}
+
+/// What the supervisor does not know by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Situation {
+    /// Connections are open.
+    pub(super) busy: bool,
+    /// There is more than one address to go to.
+    pub(super) has_others: bool,
+    /// The address in use is none of the preferred endpoint's.
+    pub(super) away: bool,
 }
 
 #[derive(Debug)]
@@ -59,6 +82,10 @@ pub(super) struct Supervisor {
     suspicion: Option<(Instant, usize)>,
     last_rebind: Instant,
     last_retry: Instant,
+    /// When the address was changed last.
+    last_next: Instant,
+    /// The last attempt to reach the preferred endpoint, and how many there were since it was left.
+    calls: (Instant, u32),
     clock: (Instant, SystemTime),
 }
 
@@ -75,6 +102,8 @@ impl Supervisor {
             suspicion: None,
             last_rebind: now,
             last_retry: now,
+            last_next: now,
+            calls: (now, 0),
             clock: (now, wall),
         }
     }
@@ -126,11 +155,13 @@ impl Supervisor {
         self.round_trip
     }
 
-    /// What is due. `busy` while connections are open.
-    pub(super) fn tick(&mut self, now: Instant, wall: SystemTime, busy: bool) -> Steps {
+    /// What is due.
+    pub(super) fn tick(&mut self, now: Instant, wall: SystemTime, situation: Situation) -> Steps {
         if self.slept(now, wall) {
             self.asked = Some(now);
-            return self.retry(now);
+            // The address that worked before probably still does.
+            self.last_next = now;
+            return Steps { next: false, ..self.retry(now) };
         }
         let failed = std::mem::take(&mut self.send_failed);
         let answering = self.state(now) == LinkState::Connected;
@@ -143,16 +174,36 @@ impl Supervisor {
         }
         // A failure that has to wait for its pause is not forgotten.
         self.send_failed = failed;
-        if self.state(now) == LinkState::NoAnswer && since(self.last_retry, now) >= RETRY {
-            return self.retry(now);
+        if self.state(now) == LinkState::NoAnswer {
+            if since(self.last_retry, now) >= RETRY {
+                return self.retry(now);
+            }
+            if situation.has_others && since(self.last_next, now) >= NEXT_ADDRESS {
+                self.last_next = now;
+                return Steps { next: true, connect: true, ..Steps::default() };
+            }
         }
-        let probe = self.probe_due(now, busy).then(|| self.next_probe(now));
-        Steps { probe, remind: self.reminder_due(now), ..Steps::default() }
+        let probe = self.probe_due(now, situation).then(|| self.next_probe(now));
+        let call_home = self.call_home_due(now, situation.away);
+        Steps { probe, remind: self.reminder_due(now), call_home, ..Steps::default() }
     }
 
     fn retry(&mut self, now: Instant) -> Steps {
         (self.last_retry, self.last_rebind, self.send_failed) = (now, now, false);
-        Steps { rebind: true, resolve: true, connect: true, ..Steps::default() }
+        self.last_next = now;
+        Steps { rebind: true, resolve: true, next: true, connect: true, ..Steps::default() }
+    }
+
+    fn call_home_due(&mut self, now: Instant, away: bool) -> Option<u32> {
+        if !away {
+            self.calls = (now, 0);
+            return None;
+        }
+        let due = self.state(now) == LinkState::Connected && since(self.calls.0, now) >= CALL_HOME;
+        due.then(|| {
+            self.calls = (now, self.calls.1.saturating_add(1));
+            self.calls.1
+        })
     }
 
     fn reminder_due(&mut self, now: Instant) -> bool {
@@ -163,10 +214,11 @@ impl Supervisor {
         due
     }
 
-    fn probe_due(&self, now: Instant, busy: bool) -> bool {
+    fn probe_due(&self, now: Instant, Situation { busy, has_others, .. }: Situation) -> bool {
         let Some(heard) = self.last_heard else { return false };
         let Some(sent) = self.probe.1 else { return true };
-        since(sent, now) >= PROBE_IDLE || (busy && since(heard.max(sent), now) >= PROBE_BUSY)
+        let idle = if has_others { PROBE_IDLE_ELSEWHERE } else { PROBE_IDLE };
+        since(sent, now) >= idle || (busy && since(heard.max(sent), now) >= PROBE_BUSY)
     }
 
     fn next_probe(&mut self, now: Instant) -> u16 {
@@ -195,12 +247,14 @@ mod tests {
         supervisor: Supervisor,
         now: Instant,
         wall: SystemTime,
+        has_others: bool,
+        away: bool,
     }
 
     impl Run {
         fn new() -> Self {
             let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
-            Self { supervisor: Supervisor::new(now, wall), now, wall }
+            Self { supervisor: Supervisor::new(now, wall), now, wall, has_others: false, away: false }
         }
 
         fn connected() -> Self {
@@ -213,7 +267,7 @@ mod tests {
         fn until(&mut self, busy: bool, limit: u64, wanted: impl Fn(&Steps) -> bool) -> Option<Duration> {
             let start = self.now;
             while self.now < start + Duration::from_secs(limit) {
-                let steps = self.supervisor.tick(self.now, self.wall, busy);
+                let steps = self.tick(busy);
                 if wanted(&steps) {
                     return Some(self.now - start);
                 }
@@ -221,6 +275,11 @@ mod tests {
                 self.wall += Duration::from_millis(100);
             }
             None
+        }
+
+        fn tick(&mut self, busy: bool) -> Steps {
+            let situation = Situation { busy, has_others: self.has_others, away: self.away };
+            self.supervisor.tick(self.now, self.wall, situation)
         }
 
         fn state(&self) -> LinkState {
@@ -275,7 +334,7 @@ mod tests {
         let mut run = Run::connected();
         run.until(false, 3, |steps| steps.rebind);
         run.supervisor.send_failed();
-        let steps = run.supervisor.tick(run.now, run.wall, false);
+        let steps = run.tick(false);
         assert!(steps.rebind && steps.probe.is_some() && !steps.connect);
         run.supervisor.send_failed();
         assert_eq!(
@@ -317,14 +376,53 @@ mod tests {
         let mut run = Run::connected();
         run.until(false, 1, |steps| steps.rebind);
         run.wall += Duration::from_secs(3600);
-        let steps = run.supervisor.tick(run.now, run.wall, false);
+        let steps = run.tick(false);
         assert_eq!(steps, Steps { rebind: true, resolve: true, connect: true, ..Steps::default() });
+    }
+
+    #[test]
+    fn every_address_of_a_silent_gateway_is_tried_and_the_first_two_within_ten_seconds() {
+        for busy in [true, false] {
+            let mut run = Run { has_others: true, ..Run::connected() };
+            let (mut tried, start) = (Vec::new(), run.now);
+            // The worst moment: right after an echo was answered.
+            run.until(busy, 1, |steps| steps.probe.is_some()).unwrap();
+            run.supervisor.heard(run.now);
+            while tried.len() < 4 {
+                run.until(busy, 20, |steps| steps.next && steps.connect).unwrap();
+                tried.push(run.now - start);
+                run.now += Duration::from_millis(100);
+            }
+            assert!(tried[1] < Duration::from_secs(10), "{busy}: {tried:?}");
+            assert!(tried[3] < tried[0] + Duration::from_secs(5), "{busy}: {tried:?}");
+        }
+    }
+
+    #[test]
+    fn the_preferred_endpoint_is_tried_while_another_is_in_use_and_no_longer() {
+        let mut run = Run { away: true, ..Run::connected() };
+        // Every question is answered at once.
+        let calls = |run: &mut Run, seconds: u64| -> Vec<u32> {
+            let steps = (0..seconds * 10).filter_map(|_| {
+                let call = run.tick(false).call_home;
+                run.supervisor.heard(run.now);
+                run.now += Duration::from_millis(100);
+                run.wall += Duration::from_millis(100);
+                call
+            });
+            steps.collect()
+        };
+        assert_eq!(calls(&mut run, 16), [1, 2, 3]);
+        run.away = false;
+        assert_eq!(calls(&mut run, 16), [0; 0]);
+        run.away = true;
+        assert_eq!(calls(&mut run, 6), [1], "counted from the start");
     }
 
     #[test]
     fn the_round_trip_is_that_of_the_newest_echo() {
         let mut run = Run::connected();
-        let sequence = run.supervisor.tick(run.now, run.wall, false).probe.unwrap();
+        let sequence = run.tick(false).probe.unwrap();
         let later = run.now + Duration::from_millis(35);
         run.supervisor.echoed(sequence.wrapping_sub(1), later);
         assert_eq!(run.supervisor.round_trip(), None);

@@ -1,6 +1,6 @@
 //! The program as people and scripts see it: output, exit status, the status socket.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -153,28 +153,6 @@ fn a_bad_profile_is_one_error_with_file_line_and_hint() {
         path.display()
     );
     assert_eq!((code, output.as_str(), error), (1, "", expected));
-}
-
-#[test]
-fn a_profile_that_others_can_read_is_warned_about() {
-    let site = Site::new();
-    let path = site.profile_file();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let mut command = command(&site, &["up", path.to_str().unwrap()]);
-    let mut up = Up(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
-
-    let mut error = String::new();
-    let mut lines = BufReader::new(up.0.stderr.take().unwrap());
-    lines.read_line(&mut error).unwrap();
-    lines.read_line(&mut error).unwrap();
-
-    let file = path.display();
-    assert_eq!(
-        error,
-        format!("warning: {file} holds your key and others can read it (mode 644)\nhint: chmod 600 {file}\n")
-    );
-    drop(up);
-    let _ = lines.read_to_string(&mut String::new());
 }
 
 #[test]

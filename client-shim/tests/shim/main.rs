@@ -3,8 +3,10 @@
 #![allow(unreachable_pub, reason = "a test has no outside: `pub` means for the other modules")]
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be built fails the test")]
 
+mod bad_profile;
 mod command_line;
 mod end_to_end;
+mod failover;
 mod hosts;
 mod keys;
 mod support;

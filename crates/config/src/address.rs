@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::names;
 
 /// `HOST:PORT`, where the host is a name, an IPv4 address or a bracketed IPv6 address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Endpoint {
     /// Without brackets.
     pub host: String,

@@ -11,8 +11,11 @@ use crate::tunnel::echo;
 use crate::tunnel::endpoint::next_after;
 use crate::tunnel::link::InUse;
 use crate::tunnel::mover::Move;
-use crate::tunnel::supervisor::Steps;
+use crate::tunnel::supervisor::{Situation, Steps};
+use crate::tunnel::way::{Way, has_route};
 
+/// With each of so many calls to the preferred endpoint its name is resolved anew.
+const LOOK_UP_HOME: u32 = 6;
 /// Room that sealing may need to pad a packet to sixteen bytes.
 const PADDING: usize = 15;
 
@@ -21,13 +24,25 @@ impl Driver {
     pub(super) fn look_after(&mut self, now: Instant) {
         let busy =
             !self.connections.is_empty() || self.kernel.as_mut().is_some_and(|kernel| kernel.is_busy(now));
-        let Steps { probe, rebind, resolve, connect, remind } =
-            self.supervisor.tick(now, SystemTime::now(), busy);
+        let situation = Situation {
+            busy,
+            has_others: self.resolver.addresses().iter().any(|address| *address != self.client.endpoint()),
+            away: !self.resolver.preferred().contains(&self.client.endpoint()),
+        };
+        let Steps { probe, rebind, resolve, next, connect, call_home, remind } =
+            self.supervisor.tick(now, SystemTime::now(), situation);
         if resolve {
             self.resolver.begin();
         }
-        if rebind {
+        let moved = next && self.go_on(&self.routed());
+        if rebind || moved {
             self.rebind();
+        }
+        if resolve {
+            let endpoint = self.client.endpoint();
+            if let Some(obstacle) = Way::to(endpoint).obstacle(endpoint) {
+                self.link.send_modify(|link| link.trouble = Some(obstacle));
+            }
         }
         if connect {
             self.client.connect(now, &mut self.outbox);
@@ -38,10 +53,56 @@ impl Driver {
                 self.client.send(&mut packet, len, now, &mut self.outbox);
             }
         }
+        if let Some(count) = call_home {
+            self.call_home(count, situation.busy, now);
+        }
         if remind {
             self.remind(now);
         }
         self.publish(now);
+    }
+
+    /// Asks whether the preferred endpoint is back. Where it leads to the gateway in use, an echo through the present
+    /// tunnel is answered from there, and nothing is lost. Where it leads to another gateway only a handshake is
+    /// answered, and what is open here would be unknown there: so that waits until nothing is.
+    fn call_home(&mut self, count: u32, busy: bool, now: Instant) {
+        if count % LOOK_UP_HOME == 0 {
+            self.resolver.begin_preferred();
+        }
+        let home: Vec<_> = self.resolver.preferred().iter().copied().filter(|at| has_route(*at)).collect();
+        for at in &home {
+            let mut packet = [0; 128];
+            let len = self
+                .echo_ends
+                .and_then(|ends| echo::write_request(ends, (self.echo_identifier, 0), &mut packet));
+            if let Some(len) = len {
+                self.client.try_at(*at, &mut packet, len, &mut self.outbox);
+            }
+        }
+        // The first echo has had its time.
+        if !busy
+            && count > 1
+            && let Some(at) = home.get(count as usize % home.len().max(1))
+        {
+            self.client.call(*at, now, &mut self.outbox);
+        }
+    }
+
+    /// The addresses that this machine has a way to, or all if it has none at all.
+    fn routed(&self) -> Vec<SocketAddr> {
+        let all = self.resolver.addresses();
+        let routed: Vec<_> = all.iter().copied().filter(|address| has_route(*address)).collect();
+        if routed.is_empty() { all } else { routed }
+    }
+
+    /// Goes to the next of these addresses. Answers whether that needs a socket of another family.
+    fn go_on(&mut self, addresses: &[SocketAddr]) -> bool {
+        let (before, next) = (self.client.endpoint(), next_after(self.client.endpoint(), addresses));
+        if next != before {
+            tracing::debug!(from = %before, to = %next, "trying another address of the gateway");
+            self.client.set_endpoint(next);
+        }
+        next.is_ipv4() != before.is_ipv4()
     }
 
     /// Begins to move to other keys. A move that is under way is given up for it.
@@ -60,14 +121,14 @@ impl Driver {
             let outcome = match event {
                 ClientEvent::Moved => Some(true),
                 ClientEvent::MoveFailed => Some(false),
-                ClientEvent::FellBack => None,
+                ClientEvent::FellBack | ClientEvent::Answered => None,
             };
             if let Some(outcome) = outcome
                 && let Some(waiting) = self.moving.take()
             {
                 let _ = waiting.send(outcome);
             }
-            moved |= event == ClientEvent::Moved;
+            moved |= matches!(event, ClientEvent::Moved | ClientEvent::Answered);
         }
         moved
     }
@@ -96,20 +157,15 @@ impl Driver {
         });
     }
 
-    /// A look-up has ended: goes to the next of the gateway's addresses, unless it has answered meanwhile.
-    pub(super) fn move_on(&mut self, found: Result<Vec<SocketAddr>, String>) {
+    /// A look-up has ended: goes to an address that was not known before, unless the gateway has answered meanwhile.
+    pub(super) fn looked_up(&mut self, found: Result<Vec<SocketAddr>, String>) {
         if self.link.borrow().is_connected() {
             return;
         }
         match found {
-            Ok(found) => {
-                let (before, next) = (self.client.endpoint(), next_after(self.client.endpoint(), &found));
-                if next == before {
-                    return;
-                }
-                tracing::debug!(from = %before, to = %next, "trying another address of the gateway");
-                self.client.set_endpoint(next);
-                if next.is_ipv4() != before.is_ipv4() {
+            Ok(new) if new.is_empty() => {}
+            Ok(new) => {
+                if self.go_on(&new) {
                     self.rebind();
                 }
                 self.client.connect(Instant::now(), &mut self.outbox);
@@ -122,7 +178,7 @@ impl Driver {
 
     /// Opens a new socket. Where that fails the old one stays, and the supervisor will ask again.
     fn rebind(&mut self) {
-        match open_socket(self.client.endpoint()) {
+        match open_socket(self.client.endpoint(), &self.resolver.addresses()) {
             Ok(socket) => self.socket = socket,
             Err(error) => {
                 tracing::debug!(%error, "no new socket");

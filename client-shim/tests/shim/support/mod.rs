@@ -2,6 +2,7 @@
 //! are servers that greet with their address and echo what they are told.
 
 mod gateway;
+mod line;
 pub mod registry;
 mod serve;
 
@@ -21,6 +22,7 @@ use vmsgate_shim::Profile;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
+pub use line::Line;
 use registry::{Command, Registry, Shared};
 
 pub const GATEWAY: [&str; 2] = ["10.99.0.1", "fd00:99::1"];
@@ -55,7 +57,7 @@ pub struct Gateway {
 
 /// An address of this process and this call alone, and a port that the system lends nobody: between two runs of a gateway
 /// it must not become another's.
-fn own_endpoint() -> SocketAddr {
+pub fn own_endpoint() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, 192 | high & 31, low, NEXT.fetch_add(1, Ordering::Relaxed));
@@ -83,7 +85,7 @@ impl Site {
             lose: 0,
             busy: 0,
             asked: Vec::new(),
-            endpoint: endpoint.to_string(),
+            endpoints: vec![endpoint.to_string()],
         };
         Self {
             gateway,
@@ -98,12 +100,17 @@ impl Site {
 
     /// Starts a gateway that lets the client reach exactly these servers.
     pub fn start(&self, servers: &[Server]) -> Gateway {
+        self.start_at(self.endpoint, servers)
+    }
+
+    /// The same at another address, with the same keys: a second gateway of the same registry.
+    pub fn start_at(&self, listen: SocketAddr, servers: &[Server]) -> Gateway {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (commands, receiver) = mpsc::unbounded_channel();
         let settings = gateway::Settings {
             registry: self.registry.clone(),
-            listen: self.endpoint,
+            listen,
             servers: servers.to_vec(),
             commands: (commands.clone(), receiver),
         };
@@ -119,6 +126,11 @@ impl Site {
 
     pub fn name(&self, name: &str) -> String {
         format!("{name}-{:08x}", self.tag)
+    }
+
+    /// The profile as it was given out, with another endpoint.
+    pub fn profile_text_through(&self, endpoint: SocketAddr) -> String {
+        self.profile_text().replace(&self.endpoint.to_string(), &endpoint.to_string())
     }
 
     pub fn profile_text(&self) -> String {
@@ -142,9 +154,14 @@ impl Site {
 
     /// The profile as a file that is the user's alone.
     pub fn profile_file(&self) -> PathBuf {
+        self.profile_file_of(&self.profile_text())
+    }
+
+    /// The same with a text of the test's choice.
+    pub fn profile_file_of(&self, text: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let path = self.folder.path().join("alice.conf");
-        std::fs::write(&path, self.profile_text()).unwrap();
+        std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         path
     }

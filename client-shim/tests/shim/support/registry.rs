@@ -31,7 +31,7 @@ pub struct Registry {
     pub busy: usize,
     /// Paths of POST requests, with the public key that they named.
     pub asked: Vec<(String, String)>,
-    pub endpoint: String,
+    pub endpoints: Vec<String>,
 }
 
 pub type Shared = Arc<Mutex<Registry>>;
@@ -118,7 +118,7 @@ fn enroll(body: &[u8], registry: &Shared) -> (u16, String) {
         addresses: CLIENT.map(ip).to_vec(),
         gateway_name: "gw-test".to_owned(),
         gateway_key: STANDARD.encode(identity.as_bytes()),
-        endpoints: vec![registry.endpoint.clone()],
+        endpoints: registry.endpoints.clone(),
         gateway_addresses: GATEWAY.map(ip).to_vec(),
         dns_suffix: None,
         reachable: vec!["192.168.10.0/24".parse().unwrap()],

@@ -49,7 +49,7 @@ fn document(servers: &[Server], registry: &Registry) -> String {
         gateway: GatewayInfo {
             name: "gw-test".to_owned(),
             server_time: jiff::Timestamp::now().to_string(),
-            endpoints: Vec::new(),
+            endpoints: registry.endpoints.clone(),
             identities: registry.identities.iter().map(|secret| encode(&PublicKey::from(secret))).collect(),
             addresses: GATEWAY.map(ip).to_vec(),
             mtu: 1420,
