@@ -20,6 +20,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// How long before its end people are warned that an access ends, by every program.
 pub const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
 
+/// The longest `contact`.
+pub const MAX_CONTACT_CHARS: usize = 100;
+
 /// The answer to `GET /v1/profile`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
@@ -84,6 +87,9 @@ pub struct GatewayInfo {
     pub mtu: u16,
     /// The site's DNS suffix, if it has one.
     pub dns_suffix: Option<String>,
+    /// Whom people ask about their access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
 }
 
 /// One server, reduced to what the role may reach on it.

@@ -54,6 +54,8 @@ pub struct Gateway {
     pub listen: Vec<SocketAddr>,
     /// What profiles tell clients to connect to, in order of preference; at least one.
     pub endpoints: Vec<Endpoint>,
+    /// Whom people ask about their access.
+    pub contact: Option<String>,
     /// The ranges that client addresses come from: one IPv4 range, one IPv6 range, or one of each.
     pub tunnel: Vec<IpNet>,
     pub data: PathBuf,

@@ -46,6 +46,7 @@ impl ControlState {
             addresses: config.gateway.tunnel_addresses(),
             mtu: config.gateway.mtu,
             dns_suffix: config.dns.suffix.clone(),
+            contact: config.gateway.contact.clone(),
         };
         let roles = config.roles.values().map(|role| {
             let servers = servers(config, &role.permissions);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use vmsgate_config::address::IpRange;
 use vmsgate_config::{Config, OnDenied};
+use vmsgate_exchange::refusal::{self, Reason, Refusal};
 use vmsgate_keys::Identity;
 use vmsgate_netio::WANTED_BUFFER_BYTES;
 use vmsgate_tunnel::flow::FlowLimits;
-use vmsgate_tunnel::gateway::Settings;
+use vmsgate_tunnel::gateway::{LastNotices, Settings};
 use vmsgate_tunnel::guard::HandshakeLimits;
 use vmsgate_tunnel::netstack::{MemoryLimits, StackConfig};
 
@@ -48,6 +49,7 @@ pub fn build(
             },
             answer_refused: config.gateway.on_denied == OnDenied::Reject,
             mtu: config.gateway.mtu,
+            last_notices: last_notices(config),
         },
         proxy: ProxySettings {
             connect_timeout: config.proxy.connect_timeout,
@@ -56,6 +58,19 @@ pub fn build(
         },
         control: control(config, identities, facts, key_requests),
         hash: config.hash.into(),
+    }
+}
+
+/// What a client that is shut out hears last.
+fn last_notices(config: &Config) -> LastNotices {
+    let contact = config.gateway.contact.as_deref();
+    let text = |reason| Refusal::new(reason, contact).to_bytes().into();
+    LastNotices {
+        from: config.gateway.tunnel_addresses().into(),
+        port: refusal::PORT,
+        revoked: text(Reason::Revoked),
+        suspended: text(Reason::Suspended),
+        expired: text(Reason::Expired),
     }
 }
 

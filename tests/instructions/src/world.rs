@@ -11,7 +11,7 @@ use vmsgate_tunnel::{
     client::{ClientKeys, ClientSettings, ClientState},
     event::ClientInfo,
     flow::{FlowId, FlowLimits},
-    gateway::{GatewayState, Settings, shard::Shard},
+    gateway::{GatewayState, LastNotices, Settings, shard::Shard},
     guard::HandshakeLimits,
     noise::Identity,
     packet::Packet,
@@ -196,6 +196,7 @@ fn settings() -> Settings {
         flows: flow_limits(),
         handshakes: HandshakeLimits { per_source: 1_000_000, total: 1_000_000 },
         answer_refused: true,
+        last_notices: LastNotices::default(),
         mtu: 1420,
     }
 }

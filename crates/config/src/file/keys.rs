@@ -51,6 +51,9 @@ section! {
     ENDPOINT, "endpoint", Endpoints, None, Required, "\"vpn.example.org:51820\"",
         "Where clients connect to, as written into profiles, in order of preference; a list for several \
          gateways.";
+    CONTACT, "contact", Text, None, Nothing, "\"VMS operations, +45 12 34 56 78\"",
+        "Whom the people at the clients ask when their access has ended or does not work, at most 100 \
+         characters; the shim shows it.";
     TUNNEL, "tunnel", Networks, None, Required, "[\"10.99.0.0/16\", \"fd00:99::/64\"]",
         "Where client addresses come from: one IPv4 range, one IPv6 range, or one of each. The first host \
          address of a range is the gateway's own. Ranges that no site uses, so that no client's home \

@@ -11,6 +11,7 @@ use crate::file::document::NAME_HINT;
 use crate::file::keys::gateway as key;
 use crate::file::section::SectionValues;
 use crate::names::is_name;
+use crate::profile::MAX_CONTACT_CHARS;
 use crate::resolved::{Egress, Gateway, OnDenied, Tun};
 
 /// A range with room for the gateway and one client.
@@ -23,6 +24,7 @@ pub(super) struct WrittenGateway {
     pub(super) tunnel: Vec<At<IpNet>>,
     name: String,
     endpoints: Vec<Endpoint>,
+    contact: Option<String>,
     data: PathBuf,
     pub(super) egress: Egress,
     workers: u8,
@@ -39,6 +41,7 @@ pub(super) fn read(section: &SectionValues, out: &mut Diagnostics) -> WrittenGat
         name: name.map(|name| name.value).unwrap_or_default(),
         listen: listen(section, out),
         endpoints: endpoints(section, out),
+        contact: contact(section, out),
         tunnel: tunnel(section, out),
         data: section.text(&key::DATA, out).map(|data| data.value.into()).unwrap_or_default(),
         egress: egress(section, out),
@@ -55,6 +58,7 @@ impl WrittenGateway {
             name: self.name,
             listen: values(self.listen),
             endpoints: self.endpoints,
+            contact: self.contact,
             tunnel: self.tunnel.into_iter().map(|range| range.value).collect(),
             data: self.data,
             egress: self.egress,
@@ -63,6 +67,22 @@ impl WrittenGateway {
             on_denied: self.on_denied,
         }
     }
+}
+
+/// Whom people ask: it ends up on their terminals and in a datagram of bounded length.
+fn contact(section: &SectionValues, out: &mut Diagnostics) -> Option<String> {
+    let contact = section.text(&key::CONTACT, out)?;
+    let length = contact.value.chars().count();
+    if length == 0 || length > MAX_CONTACT_CHARS || contact.value.chars().any(char::is_control) {
+        let message = format!("`contact` is not one line of 1 to {MAX_CONTACT_CHARS} characters");
+        out.error(
+            &contact.place,
+            message,
+            "write whom to call, for example \"VMS operations, +45 12 34 56 78\"",
+        );
+        return None;
+    }
+    Some(contact.value)
 }
 
 fn listen(section: &SectionValues, out: &mut Diagnostics) -> Vec<At<SocketAddr>> {

@@ -165,3 +165,17 @@ fn choice_that_does_not_exist() {
         ],
     );
 }
+
+#[test]
+fn contact_that_is_no_line_of_text() {
+    for contact in ["\"\"".to_owned(), "\"a\\nb\"".to_owned(), format!("\"{}\"", "x".repeat(101))] {
+        replaced(
+            "\n[[server]]",
+            &format!("contact = {contact}\n[[server]]"),
+            &[(
+                "error gateway.toml:6: `contact` is not one line of 1 to 100 characters",
+                "write whom to call, for example \"VMS operations, +45 12 34 56 78\"",
+            )],
+        );
+    }
+}

@@ -91,6 +91,7 @@ impl GatewayState {
         self.policy = settings.policy;
         self.answer_refused = settings.answer_refused;
         self.mtu = settings.mtu;
+        self.last_notices = settings.last_notices;
         self.flows.set_limits(settings.flows);
         self.guard.set_limits(settings.handshakes);
         for (_, peer) in &mut self.peers {

@@ -10,6 +10,7 @@ mod handshake;
 mod inner;
 mod keys;
 mod lan;
+mod last_notice;
 pub mod present;
 mod sessions;
 pub mod shard;
@@ -37,6 +38,7 @@ use crate::peer::{Access, Peer, Route, SessionStatus};
 use crate::policy::Policy;
 use crate::sink::{DatagramSink, InnerSink};
 
+pub use self::last_notice::LastNotices;
 use self::shard::{Directory, Handover, Shard};
 
 /// How often sessions are looked through for silence and ended validity.
@@ -54,6 +56,7 @@ pub struct Settings {
     pub answer_refused: bool,
     /// Largest inner packet.
     pub mtu: u16,
+    pub last_notices: LastNotices,
 }
 
 /// Every client, session and flow of one worker.
@@ -62,6 +65,7 @@ pub struct GatewayState {
     policy: Arc<Policy>,
     answer_refused: bool,
     mtu: u16,
+    last_notices: LastNotices,
     /// New flows are refused while the audit log cannot be written.
     accepting: bool,
     identities: Vec<Identity>,
@@ -123,6 +127,7 @@ impl GatewayState {
             policy: settings.policy,
             answer_refused: settings.answer_refused,
             mtu: settings.mtu,
+            last_notices: settings.last_notices,
             accepting: true,
             identities: Vec::new(),
             guard: Guard::new(settings.handshakes, rng.u64(..), now),

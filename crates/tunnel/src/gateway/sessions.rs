@@ -119,7 +119,7 @@ impl GatewayState {
         }
     }
 
-    /// Cuts a client's flows, forgets its key pairs and ends its session.
+    /// Cuts a client's flows, tells it why if it is shut out, forgets its key pairs and ends its session.
     pub(super) fn end_session(
         &mut self,
         at: u32,
@@ -133,6 +133,7 @@ impl GatewayState {
         for id in flows {
             self.cut_flow(id, CloseReason::ClientBlocked, now, datagrams);
         }
+        self.tell_why(at, end, now, datagrams);
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
         for held in &mut peer.keys {
             (held.agreed, held.offered) = (None, None);

@@ -10,6 +10,7 @@ mod keys;
 mod lan;
 mod lost_keys;
 mod moves;
+mod refusal;
 mod shards;
 mod tls;
 pub mod verdicts;
@@ -98,6 +99,7 @@ fn settings_with(port: u16, require_tls: Option<Arc<str>>) -> Settings {
         },
         handshakes: HandshakeLimits { per_source: 10, total: 1000 },
         answer_refused: true,
+        last_notices: LastNotices::default(),
         mtu: 1420,
     }
 }
