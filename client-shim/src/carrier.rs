@@ -1,6 +1,8 @@
 //! Carries a program's connection into the site: dials the server through the tunnel, then joins both.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use jiff::Timestamp;
@@ -10,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use vmsgate_pump::{PumpEnd, Traffic, pump};
 
 use crate::loopback::Target;
-use crate::tunnel::{Connections, DialError};
+use crate::tunnel::{Connections, DialError, Link, Tunnel};
 
 /// A connection that did not come about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,12 +28,15 @@ pub struct Failure {
 pub struct Tally {
     open: Cell<usize>,
     last_failure: RefCell<Option<Failure>>,
+    /// Ports of servers that did not answer the last attempt. As many as there are listeners, at most.
+    unreachable: RefCell<BTreeMap<SocketAddr, Failure>>,
 }
 
 /// Opens connections for listeners. Clones share their tally.
 #[derive(Debug, Clone)]
 pub struct Carrier {
     connections: Connections,
+    link: watch::Receiver<Link>,
     tally: Rc<Tally>,
     stop: watch::Receiver<bool>,
     /// Closed when the last connection has ended; nothing is ever sent.
@@ -44,6 +49,13 @@ impl Tally {
         self.open.get()
     }
 
+    /// The newest failure to reach any port of these addresses that was not reached since.
+    pub fn unreachable(&self, addresses: &[IpAddr]) -> Option<Failure> {
+        let unreachable = self.unreachable.borrow();
+        let failures = unreachable.iter().filter(|(remote, _)| addresses.contains(&remote.ip()));
+        failures.map(|(_, failure)| failure).max_by_key(|failure| failure.time).cloned()
+    }
+
     pub fn last_failure(&self) -> Option<Failure> {
         self.last_failure.borrow().clone()
     }
@@ -51,8 +63,9 @@ impl Tally {
 
 impl Carrier {
     /// Connections end when `stop` becomes true; `alive` is dropped with the last of them.
-    pub fn new(connections: Connections, stop: watch::Receiver<bool>, alive: mpsc::Sender<()>) -> Self {
-        Self { connections, tally: Rc::default(), stop, _alive: alive }
+    pub(crate) fn new(tunnel: &Tunnel, stop: watch::Receiver<bool>, alive: mpsc::Sender<()>) -> Self {
+        let (connections, link) = (tunnel.connections.clone(), tunnel.link.clone());
+        Self { connections, link, tally: Rc::default(), stop, _alive: alive }
     }
 
     pub fn tally(&self) -> Rc<Tally> {
@@ -66,14 +79,21 @@ impl Carrier {
         let waiting = Waiting(Some(socket));
         tokio::select! {
             _ = self.stop.wait_for(|stop| *stop) => {}
-            () = carry(&self.connections, &self.tally, waiting, &target) => {}
+            () = carry(&self.connections, &self.link, &self.tally, waiting, &target) => {}
         }
     }
 }
 
-async fn carry(connections: &Connections, tally: &Tally, waiting: Waiting, target: &Target) {
+async fn carry(
+    connections: &Connections,
+    link: &watch::Receiver<Link>,
+    tally: &Tally,
+    waiting: Waiting,
+    target: &Target,
+) {
     match connections.dial(&target.remotes).await {
         Ok(stream) => {
+            tally.reached(target);
             let Some(socket) = waiting.into_socket() else { return };
             let end = pump(stream, socket, &Traffic::default()).await;
             if end != PumpEnd::Closed {
@@ -82,15 +102,27 @@ async fn carry(connections: &Connections, tally: &Tally, waiting: Waiting, targe
         }
         Err(error) => {
             tracing::debug!(%error, to = ?target.remotes, "no connection");
-            tally.note(error, target);
+            // Without a gateway nothing is known about a server.
+            tally.note(error, target, link.borrow().is_connected());
         }
     }
 }
 
 impl Tally {
-    fn note(&self, error: DialError, target: &Target) {
+    fn reached(&self, target: &Target) {
+        let mut unreachable = self.unreachable.borrow_mut();
+        target.remotes.iter().for_each(|remote| {
+            unreachable.remove(remote);
+        });
+    }
+
+    fn note(&self, error: DialError, target: &Target, is_connected: bool) {
         let to = target.remotes.last().map(ToString::to_string).unwrap_or_default();
         let failure = Failure { time: Timestamp::now(), to, reason: error.to_string() };
+        if is_connected && matches!(error, DialError::Unreachable | DialError::TimedOut) {
+            let failures = target.remotes.iter().map(|remote| (*remote, failure.clone()));
+            self.unreachable.borrow_mut().extend(failures);
+        }
         *self.last_failure.borrow_mut() = Some(failure);
     }
 }

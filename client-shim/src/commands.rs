@@ -12,6 +12,7 @@ mod display;
 mod ending;
 mod first_answer;
 mod keys;
+mod refusal;
 mod tables;
 
 use std::future::Future;

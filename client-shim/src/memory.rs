@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use vmsgate_config::address::Endpoint;
+use vmsgate_exchange::refusal::{Reason, Refusal, is_contact};
 
 use crate::files;
 use crate::profile::Profile;
@@ -35,6 +36,10 @@ pub struct Told {
     pub endpoints: Vec<Endpoint>,
     /// When access ends.
     pub expires: Option<Timestamp>,
+    /// Whom to ask.
+    pub contact: Option<String>,
+    /// Why the gateway did not accept the client any more when it was heard last.
+    pub refused: Option<Reason>,
 }
 
 /// As it is on disk.
@@ -48,6 +53,10 @@ struct Document {
     endpoints: Vec<String>,
     #[serde(default)]
     expires: Option<Timestamp>,
+    #[serde(default)]
+    contact: Option<String>,
+    #[serde(default)]
+    refused: Option<Reason>,
 }
 
 impl Memory {
@@ -81,6 +90,8 @@ impl Memory {
             addresses: self.addresses.clone(),
             endpoints: told.endpoints.iter().map(ToString::to_string).collect(),
             expires: told.expires,
+            contact: told.contact.clone(),
+            refused: told.refused,
         };
         self.told = Some(told);
         let Some(file) = &self.file else { return };
@@ -88,6 +99,13 @@ impl Memory {
         if let Err(error) = files::replace(file, &text, None) {
             tracing::debug!(%error, file = %file.display(), "what the gateway told is not remembered");
         }
+    }
+
+    /// Remembers that the gateway does not accept the client any more.
+    pub(crate) fn note_refusal(&mut self, refusal: &Refusal) {
+        let told = self.told.clone().unwrap_or_default();
+        let contact = refusal.contact.clone().or(told.contact.clone());
+        self.note(Told { contact, refused: Some(refusal.reason), ..told });
     }
 
     fn read(&self) -> Option<Told> {
@@ -99,6 +117,8 @@ impl Memory {
         ours.then(|| Told {
             endpoints: others(&self.endpoint, &document.endpoints),
             expires: document.expires,
+            contact: document.contact.filter(|contact| is_contact(contact)),
+            refused: document.refused,
         })
     }
 }
@@ -133,7 +153,8 @@ mod tests {
 
     fn told() -> Told {
         let endpoints = vec!["b.example:51820".parse().unwrap(), "[2001:db8::1]:51820".parse().unwrap()];
-        Told { endpoints, expires: Some("2027-01-01T00:00:00Z".parse().unwrap()) }
+        let expires = Some("2027-01-01T00:00:00Z".parse().unwrap());
+        Told { endpoints, expires, contact: Some("VMS operations".to_owned()), refused: None }
     }
 
     #[test]
@@ -145,6 +166,10 @@ mod tests {
         memory.note(told());
         assert_eq!(Memory::of(&profile).told(), Some(&told()));
         assert_eq!(Memory::of(&profile).others(), told().endpoints);
+
+        memory.note_refusal(&Refusal::new(Reason::Suspended, Some("Anna")));
+        let refused = Told { contact: Some("Anna".to_owned()), refused: Some(Reason::Suspended), ..told() };
+        assert_eq!(Memory::of(&profile).told(), Some(&refused));
     }
 
     #[test]

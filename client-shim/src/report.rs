@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use vmsgate_exchange::refusal::{Reason, Refusal};
 
 use crate::carrier::Failure;
 use crate::keys::{KeyState, fingerprint};
@@ -26,6 +27,12 @@ pub struct Report {
     pub since: Timestamp,
     /// When the shim was started.
     pub started: Timestamp,
+    /// Why the gateway does not accept this client any more, in the state `refused`.
+    #[serde(default)]
+    pub refusal: Option<RefusalReport>,
+    /// Whom to ask about access, if the gateway has told.
+    #[serde(default)]
+    pub contact: Option<String>,
     /// What stands in the way, if anything does.
     pub trouble: Option<String>,
     /// The gateway's address outside.
@@ -49,6 +56,12 @@ pub struct Report {
     pub site: Option<SiteReport>,
     pub servers: Vec<ServerReport>,
     pub forwards: Vec<ForwardReport>,
+}
+
+/// What the gateway has said last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalReport {
+    pub reason: Reason,
 }
 
 /// Who the gateway says that we are.
@@ -117,6 +130,9 @@ pub struct ServerReport {
     pub routes: Vec<RouteReport>,
     /// What loopback mode cannot offer, with the reason.
     pub omitted: Vec<String>,
+    /// The newest connection to it that got no answer, unless one was answered since.
+    #[serde(default)]
+    pub unreachable: Option<Failure>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +184,8 @@ impl Report {
             state: link.state,
             since: link.since,
             started: inner.started,
+            contact: contact(link.refusal.as_ref(), inner),
+            refusal: link.refusal.map(|refusal| RefusalReport { reason: refusal.reason }),
             trouble: link.trouble,
             endpoint: link.endpoint,
             tunnel_addresses: inner.own.clone(),
@@ -176,12 +194,15 @@ impl Report {
             bytes_received: link.bytes_received,
             bytes_sent: link.bytes_sent,
             open_connections: tally.as_ref().map_or(0, |tally| tally.open()),
-            last_failure: tally.and_then(|tally| tally.last_failure()),
+            last_failure: tally.as_ref().and_then(|tally| tally.last_failure()),
             keys: KeysReport::new(&inner.keys.borrow(), link.in_use, site.as_ref()),
             interface: routing.map(InterfaceReport::new),
             site: site.as_ref().map(SiteReport::new),
             servers: servers
-                .map(|s| ServerReport::new(s, addresses.of(&s.name), listeners, routing))
+                .map(|s| ServerReport {
+                    unreachable: tally.as_ref().and_then(|tally| tally.unreachable(&s.addresses)),
+                    ..ServerReport::new(s, addresses.of(&s.name), listeners, routing)
+                })
                 .collect(),
             forwards: forwards(listeners),
         }
@@ -235,6 +256,12 @@ impl KeysReport {
     }
 }
 
+/// Whom to ask: as it was said last, or earlier.
+fn contact(refusal: Option<&Refusal>, inner: &Inner) -> Option<String> {
+    let said = refusal.and_then(|refusal| refusal.contact.clone());
+    said.or_else(|| inner.memory.borrow().told().and_then(|told| told.contact.clone()))
+}
+
 impl ServerReport {
     fn new(
         server: &Server,
@@ -259,6 +286,7 @@ impl ServerReport {
             routes: routing.map(|routing| routes(server, routing)).unwrap_or_default(),
             // The kernel carries everything.
             omitted: if routing.is_some() { Vec::new() } else { server.omitted.clone() },
+            unreachable: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_local};
 use vmsgate_config::address::Endpoint;
+use vmsgate_exchange::refusal::Refusal;
 
 use crate::carrier::Carrier;
 use crate::control::{Control, ControlError};
@@ -35,6 +36,8 @@ pub enum Event {
     Connected,
     /// The gateway has stopped answering, or never did.
     NoAnswer { trouble: Option<String> },
+    /// The gateway does not accept this client any more.
+    Refused(Refusal),
     /// The gateway told what can be reached; the listeners are in line with it.
     SiteChanged,
     /// The gateway answers, but not what can be reached.
@@ -63,7 +66,7 @@ pub(crate) struct Inner {
     endpoint: Endpoint,
     /// Tells the tunnel which endpoints there are beside it.
     others: watch::Sender<Vec<Endpoint>>,
-    memory: RefCell<Memory>,
+    pub(crate) memory: RefCell<Memory>,
     pub(crate) own: Vec<IpAddr>,
     pub(crate) forwards: Vec<Forward>,
     pub(crate) started: Timestamp,
@@ -132,7 +135,7 @@ impl Shim {
         let tunnel = Tunnel::open(&profile, memory.others(), profile.keys(), kernel);
         let (stop_connections, connections_stopping) = watch::channel(false);
         let (keep_alive, alive) = mpsc::channel(1);
-        let carrier = Carrier::new(tunnel.connections.clone(), connections_stopping, keep_alive);
+        let carrier = Carrier::new(&tunnel, connections_stopping, keep_alive);
         let (site, told) = watch::channel(None);
         let (rotations, asked) = mpsc::channel(1);
         let refresh = Rc::new(Notify::new());
@@ -250,6 +253,11 @@ impl Inner {
                 LinkState::Connecting => {}
                 LinkState::Connected => self.tell(Event::Connected),
                 LinkState::NoAnswer => self.tell(Event::NoAnswer { trouble: now.trouble }),
+                LinkState::Refused => {
+                    let Some(refusal) = now.refusal else { continue };
+                    self.memory.borrow_mut().note_refusal(&refusal);
+                    self.tell(Event::Refused(refusal));
+                }
             }
         }
     }
@@ -289,7 +297,12 @@ impl Inner {
             others.clone_from(&endpoints);
             changed
         });
-        self.memory.borrow_mut().note(Told { endpoints, expires: site.expires });
+        self.memory.borrow_mut().note(Told {
+            endpoints,
+            expires: site.expires,
+            contact: site.contact.clone(),
+            refused: None,
+        });
         let changed = {
             let mut state = self.state.borrow_mut();
             let known = state.site.as_ref().is_some_and(|known| known.is_same_as(&site));

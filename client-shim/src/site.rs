@@ -40,6 +40,8 @@ pub struct Site {
     pub expires: Option<Timestamp>,
     /// The suffix of the site's names, if it has one.
     pub dns_suffix: Option<String>,
+    /// Whom to ask about it.
+    pub contact: Option<String>,
     /// How far the gateway's clock is ahead of this machine's.
     pub clock_offset: SignedDuration,
     pub servers: Vec<Server>,
@@ -108,6 +110,7 @@ impl Site {
         let suffix = document.gateway.dns_suffix.filter(|suffix| !suffix.is_empty());
         let endpoints = document.gateway.endpoints.iter();
         let endpoints = endpoints.map(|text| text.parse().map_err(|_| SiteError::Bad("endpoint")));
+        let contact = document.gateway.contact;
         let warnings = document.warnings.into_iter().take(MAX_WARNINGS);
         Ok(Self {
             gateway: label(document.gateway.name, "gateway name")?,
@@ -117,6 +120,7 @@ impl Site {
             role: label(document.role, "role")?,
             expires: document.expires.as_deref().map(|text| time(text, "expiry")).transpose()?,
             dns_suffix: suffix.map(|suffix| host_name(suffix, "DNS suffix")).transpose()?,
+            contact: contact.map(|contact| label(contact, "contact")).transpose()?,
             clock_offset: server_time.duration_since(now),
             servers: document.servers.into_iter().map(server).collect::<Result<_, _>>()?,
             key_rules,
@@ -237,7 +241,7 @@ pub(crate) mod tests {
             "gateway": {
                 "name": "gw-1", "server_time": "2026-11-24T10:00:05.000Z", "endpoints": ["vpn.example.org:51820"],
                 "identities": ["CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk="], "addresses": ["10.99.0.1"], "mtu": 1420,
-                "dns_suffix": null,
+                "dns_suffix": null, "contact": "VMS operations",
             },
             "keys": {"created": "2026-11-01T00:00:00Z", "max_age_seconds": 7_776_000},
             "post_quantum": {"interval_seconds": 3600, "required": true, "in_force": false},
@@ -320,6 +324,7 @@ pub(crate) mod tests {
             ("/client", "anna\u{1b}[2J", "client name"),
             ("/gateway/server_time", "yesterday", "server time"),
             ("/expires", "never", "expiry"),
+            ("/gateway/contact", "\u{1b}[2J", "contact"),
             ("/keys/created", "yesterday", "time of the key"),
             ("/gateway/identities/0", "AAAA", "identity"),
             ("/gateway/endpoints/0", "vpn.example.org\n:1", "endpoint"),

@@ -11,6 +11,7 @@ use vmsgate_shim::report::SCHEMA_VERSION;
 use vmsgate_shim::tunnel::LinkState;
 use vmsgate_shim::{Event, Report};
 
+use crate::commands::refusal::{ask, no_answer_hint, refused};
 use crate::commands::{keys, tables};
 
 /// How often the live line is renewed.
@@ -53,10 +54,12 @@ impl<'p> Display<'p> {
                 self.say(|| tracing::info!("connected"), format!("connected to the gateway at {endpoint}"))
             }
             Event::NoAnswer { trouble } => {
-                let reason = trouble.clone().unwrap_or_else(|| {
-                    "is this machine online, does its network let UDP out, and is the profile still valid?".to_owned()
-                });
+                let reason = trouble.clone().unwrap_or_else(|| no_answer_hint(report));
                 self.say_once(format!("no answer from the gateway, trying on: {reason}"))
+            }
+            Event::Refused(refusal) => {
+                let contact = report.contact.as_deref();
+                self.say_once(format!("{}; {}", refused(refusal.reason), ask(contact)))
             }
             Event::SiteUnknown { reason } => self.say_once(reason.clone()),
             Event::KeysNotChanged { message, hint } => {
@@ -161,6 +164,10 @@ fn describe(report: &Report, rates: Option<(f64, f64)>, now: Timestamp) -> Strin
         LinkState::NoAnswer => {
             let length = now.duration_since(report.since).unsigned_abs();
             vec![format!("no answer for {}", human::duration(length))]
+        }
+        LinkState::Refused => {
+            let reason = report.refusal.as_ref().map(|refusal| refused(refusal.reason));
+            reason.into_iter().chain([ask(report.contact.as_deref())]).collect()
         }
         LinkState::Connected => {
             let name = report.site.as_ref().map(|site| format!(" to {}", site.gateway)).unwrap_or_default();

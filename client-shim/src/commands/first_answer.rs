@@ -10,9 +10,12 @@ use jiff::Timestamp;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use vmsgate_cli::{CliError, human};
+use vmsgate_exchange::refusal::Reason;
 use vmsgate_shim::Profile;
 use vmsgate_shim::memory::Memory;
 use vmsgate_shim::tunnel::{Link, Way};
+
+use super::refusal::{ask, refused};
 
 /// How long the gateway has with a way to it open: two handshakes. Twice that makes a verdict, so that a network that
 /// comes up meanwhile gets its chance.
@@ -26,22 +29,27 @@ pub struct FirstAnswer {
     endpoint: String,
     has_worked: bool,
     expired: Option<Timestamp>,
+    refused: Option<Reason>,
+    contact: Option<String>,
 }
 
 impl FirstAnswer {
     pub fn new(profile: &Profile) -> Self {
         let memory = Memory::of(profile);
-        let expires = memory.told().and_then(|told| told.expires);
+        let told = memory.told().cloned();
+        let expires = told.as_ref().and_then(|told| told.expires);
         Self {
             endpoint: profile.endpoint.to_string(),
-            has_worked: memory.told().is_some(),
+            has_worked: told.is_some(),
             expired: expires.filter(|end| *end <= Timestamp::now()),
+            refused: told.as_ref().and_then(|told| told.refused),
+            contact: told.and_then(|told| told.contact),
         }
     }
 
     /// Waits until there is no more hope; for ever once the gateway has answered, or if it has done so before.
     pub async fn given_up(self, mut link: watch::Receiver<Link>) -> CliError {
-        if self.has_worked && self.expired.is_none() {
+        if self.has_worked && self.expired.is_none() && self.refused.is_none() {
             return pending().await;
         }
         let mut silent_rounds = 0;
@@ -51,8 +59,8 @@ impl FirstAnswer {
                 return pending().await;
             }
             let endpoint = link.borrow().endpoint;
-            if let Some(end) = self.expired {
-                return expired(end);
+            if let Some(error) = self.shut_out() {
+                return error;
             }
             // A name without addresses and a machine without a network may be so for a while: at log-in, in a train.
             match endpoint.map(|endpoint| (endpoint, Way::to(endpoint))) {
@@ -74,6 +82,21 @@ impl FirstAnswer {
         }
     }
 
+    /// What the gateway told last about this access, if that explains its silence.
+    fn shut_out(&self) -> Option<CliError> {
+        let silent = "and the gateway is silent";
+        let message = match (self.refused, self.expired) {
+            (Some(reason @ (Reason::Revoked | Reason::Suspended)), _) => {
+                format!("{}, {silent}", refused(reason))
+            }
+            (_, Some(end)) => format!("access with this profile expired at {}, {silent}", human::time(end)),
+            (Some(Reason::Expired), None) => format!("{}, {silent}", refused(Reason::Expired)),
+            (None, None) => return None,
+        };
+        let again = "when it is given back, this profile works again";
+        Some(CliError::user(message).hint(format!("{}; {again}", ask(self.contact.as_deref()))))
+    }
+
     async fn silent(&self, endpoint: SocketAddr) -> CliError {
         let Self { endpoint: told, .. } = self;
         if nothing_listens(endpoint).await {
@@ -86,14 +109,6 @@ impl FirstAnswer {
              does not know: if another network does not help, ask your administrator for a new profile",
         )
     }
-}
-
-fn expired(end: Timestamp) -> CliError {
-    CliError::user(format!(
-        "access with this profile expired at {}, and the gateway is silent",
-        human::time(end)
-    ))
-    .hint("ask your administrator to extend it; the profile stays the same then")
 }
 
 /// Whether the host says itself that nothing listens there. Silence says nothing: a gateway answers no stranger.

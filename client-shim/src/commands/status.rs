@@ -44,8 +44,18 @@ fn print(report: &Report, printer: &Printer) -> Result<(), CliError> {
         LinkState::Connecting => "connecting",
         LinkState::Connected => "connected",
         LinkState::NoAnswer => "no answer",
+        LinkState::Refused => "refused",
     };
     field("state", format!("{state} since {}", human::time(report.since)))?;
+    if let Some(refusal) = &report.refusal {
+        field("reason", super::refusal::refused(refusal.reason))?;
+    }
+    if report.state == LinkState::NoAnswer && report.trouble.is_none() {
+        field("hint", super::refusal::no_answer_hint(report))?;
+    }
+    if let Some(contact) = &report.contact {
+        field("contact", contact.clone())?;
+    }
     if let Some(trouble) = &report.trouble {
         field("trouble", trouble.clone())?;
     }

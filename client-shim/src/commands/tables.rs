@@ -93,6 +93,11 @@ fn here(server: &ServerReport) -> String {
 fn remarks(report: &Report) -> impl Iterator<Item = (&str, String)> {
     let servers = report.servers.iter();
     let omitted = servers.flat_map(|s| s.omitted.iter().map(|text| (s.name.as_str(), text.clone())));
+    let unreachable = report.servers.iter().filter_map(|server| {
+        let failure = server.unreachable.as_ref()?;
+        let since = human::time(failure.time);
+        Some((server.name.as_str(), format!("unreachable since {since}: {}: {}", failure.to, failure.reason)))
+    });
     let forwards = report.forwards.iter();
     let doubted = forwards.filter_map(|f| Some((f.forward.as_str(), f.warning.clone()?)));
     let offset = report.site.as_ref().map(|site| site.clock_offset_ms).unwrap_or_default();
@@ -101,7 +106,7 @@ fn remarks(report: &Report) -> impl Iterator<Item = (&str, String)> {
         let direction = if offset > 0 { "behind" } else { "ahead of" };
         ("clock", format!("this machine is {by} {direction} the gateway; Smart Client needs the right time"))
     });
-    omitted.chain(doubted).chain(differ)
+    omitted.chain(unreachable).chain(doubted).chain(differ)
 }
 
 /// The ports that listen; the others are listed with their errors.

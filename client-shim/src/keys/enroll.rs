@@ -198,7 +198,7 @@ fn remember(enrolled: &Enrolled, file: &Path) {
     let Ok(profile) = Profile::read(file) else { return };
     let endpoints = memory::others(&profile.endpoint, &enrolled.endpoints);
     let expires = enrolled.expires.as_ref().and_then(|text| text.parse().ok());
-    Memory::of(&profile).note(Told { endpoints, expires });
+    Memory::of(&profile).note(Told { endpoints, expires, ..Told::default() });
 }
 
 async fn connect(tunnel: &Tunnel, token: &Token) -> Result<(), EnrollError> {

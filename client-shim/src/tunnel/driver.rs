@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use vmsgate_config::address::Endpoint;
+use vmsgate_exchange::refusal::{self, Refusal};
 use vmsgate_netio::{BindError, RecvBatch, UdpSocket};
 use vmsgate_tunnel::client::{ClientSettings, ClientState};
 use vmsgate_tunnel::packet::{Packet, Transport};
@@ -58,6 +59,7 @@ pub(super) struct Driver {
     /// Our tunnel address and the gateway's, for echoes.
     echo_ends: Option<(IpAddr, IpAddr)>,
     echo_identifier: u16,
+    gateway_addresses: Vec<IpAddr>,
     /// One packet. Its padding ends at the MTU too: over IPv6 a longer datagram would not fit a 1500-byte link.
     scratch: Vec<u8>,
     mtu: usize,
@@ -109,6 +111,7 @@ impl Driver {
             moving: None,
             echo_ends,
             echo_identifier: rng.u16(..),
+            gateway_addresses: parts.gateway_addresses,
             scratch: vec![0; mtu],
             mtu,
             send_errors: 0,
@@ -175,7 +178,18 @@ impl Driver {
 
     /// Takes in the batch that was received.
     fn take_in(&mut self, now: Instant) {
-        let Self { client, inbox, outbox, connections, kernel, supervisor, echo_identifier, .. } = self;
+        let Self {
+            client,
+            inbox,
+            outbox,
+            connections,
+            kernel,
+            supervisor,
+            echo_identifier,
+            gateway_addresses,
+            ..
+        } = self;
+        let mut refusal = None;
         let before = (client.counters().traffic.packets_down, client.counters().handshakes);
         for datagram in inbox.datagrams() {
             client.handle_datagram(datagram.from, datagram.bytes, now, outbox, &mut |packet: &Packet<'_>| {
@@ -190,6 +204,12 @@ impl Driver {
                         if let Some(sequence) = echo::sequence_of(packet) {
                             supervisor.echoed(sequence, now);
                         }
+                        true
+                    }
+                    Transport::Udp { source_port: refusal::PORT, .. }
+                        if gateway_addresses.contains(&packet.source) =>
+                    {
+                        refusal = Refusal::parse(packet.payload()).or(refusal.take());
                         true
                     }
                     _ => false,
@@ -213,6 +233,9 @@ impl Driver {
             (_, true) => self.supervisor.moved(now),
             (true, false) => self.supervisor.shook_hands(now),
             (false, false) => {}
+        }
+        if let Some(refusal) = refusal {
+            self.refused(refusal, now);
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use vmsgate_exchange::refusal::Refusal;
 use x25519_dalek::PublicKey;
 
 /// Whether the gateway answers.
@@ -16,6 +17,8 @@ pub enum LinkState {
     Connected,
     /// Something has gone unanswered for seconds; the shim keeps trying.
     NoAnswer,
+    /// The gateway has said that it does not accept this client any more; the shim asks now and then.
+    Refused,
 }
 
 /// The keys of the tunnel in use.
@@ -42,6 +45,8 @@ pub struct Link {
     /// Bytes of datagrams, as they cross the network.
     pub bytes_received: u64,
     pub bytes_sent: u64,
+    /// What the gateway has said, in the state `refused`.
+    pub refusal: Option<Refusal>,
     /// What stands in the way, if the shim knows.
     pub trouble: Option<String>,
 }
@@ -57,6 +62,7 @@ impl Link {
             round_trip: None,
             bytes_received: 0,
             bytes_sent: 0,
+            refusal: None,
             trouble: None,
         }
     }

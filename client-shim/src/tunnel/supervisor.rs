@@ -23,6 +23,8 @@ const PROBE_BUSY: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Between attempts to find another way. The gateway takes one handshake each five seconds from a client.
 const RETRY: Duration = Duration::from_secs(5);
+/// The same when the gateway has said that it does not accept us.
+const RETRY_REFUSED: Duration = Duration::from_secs(30);
 /// Between one address and the next of a gateway that does not answer: most round trips are shorter.
 const NEXT_ADDRESS: Duration = Duration::from_millis(1200);
 /// Between attempts to reach the preferred endpoint while another is in use.
@@ -78,6 +80,8 @@ pub(super) struct Supervisor {
     probe: (u16, Option<Instant>),
     round_trip: Option<Duration>,
     send_failed: bool,
+    /// The gateway has shut us out, and no handshake was completed since.
+    refused: bool,
     /// A handshake out of turn, and the reminders sent since.
     suspicion: Option<(Instant, usize)>,
     last_rebind: Instant,
@@ -99,6 +103,7 @@ impl Supervisor {
             probe: (0, None),
             round_trip: None,
             send_failed: false,
+            refused: false,
             suspicion: None,
             last_rebind: now,
             last_retry: now,
@@ -117,14 +122,22 @@ impl Supervisor {
     /// A handshake completed. One that comes before keys are renewed in the normal course may be with a gateway that
     /// has lost its memory.
     pub(super) fn shook_hands(&mut self, now: Instant) {
+        self.refused = false;
         if self.last_handshake.replace(now).is_some_and(|last| since(last, now) < RENEWAL) {
             self.suspicion = Some((now, 0));
         }
     }
 
+    /// The gateway has said that it does not accept us any more. What was under way before may still arrive, so only a
+    /// handshake says otherwise.
+    pub(super) fn refuse(&mut self, now: Instant) {
+        (self.refused, self.last_retry) = (true, now);
+    }
+
     /// The tunnel moved to other keys, as it was told to.
     pub(super) fn moved(&mut self, now: Instant) {
         self.last_handshake = Some(now);
+        self.refused = false;
     }
 
     /// The answer to an echo arrived.
@@ -142,6 +155,9 @@ impl Supervisor {
     }
 
     pub(super) fn state(&self, now: Instant) -> LinkState {
+        if self.refused {
+            return LinkState::Refused;
+        }
         match (self.last_heard, self.asked) {
             (None, Some(asked)) if since(asked, now) < PATIENCE => LinkState::Connecting,
             (Some(_), None) => LinkState::Connected,
@@ -162,6 +178,11 @@ impl Supervisor {
             // The address that worked before probably still does.
             self.last_next = now;
             return Steps { next: false, ..self.retry(now) };
+        }
+        if self.refused {
+            self.send_failed = false;
+            let due = since(self.last_retry, now) >= RETRY_REFUSED;
+            return if due { self.retry(now) } else { Steps::default() };
         }
         let failed = std::mem::take(&mut self.send_failed);
         let answering = self.state(now) == LinkState::Connected;
@@ -417,6 +438,25 @@ mod tests {
         assert_eq!(calls(&mut run, 16), [0; 0]);
         run.away = true;
         assert_eq!(calls(&mut run, 6), [1], "counted from the start");
+    }
+
+    #[test]
+    fn a_refused_client_asks_rarely_until_a_handshake_says_otherwise() {
+        let mut run = Run { has_others: true, ..Run::connected() };
+        run.until(true, 1, |steps| steps.probe.is_some()).unwrap();
+        run.supervisor.refuse(run.now);
+        // What the gateway had sent before.
+        run.supervisor.heard(run.now);
+        for _ in 0..3 {
+            assert_eq!(run.state(), LinkState::Refused);
+            assert_eq!(run.until(true, 120, |steps| *steps != Steps::default()), Some(RETRY_REFUSED));
+            run.now += Duration::from_millis(100);
+            run.wall += Duration::from_millis(100);
+            run.supervisor.last_retry = run.now;
+        }
+        run.supervisor.heard(run.now);
+        run.supervisor.shook_hands(run.now);
+        assert_eq!(run.state(), LinkState::Connected);
     }
 
     #[test]

@@ -81,13 +81,28 @@ fn an_endpoint_that_is_something_else_than_a_gateway_is_told() {
 }
 
 #[test]
+fn a_profile_that_was_revoked_while_it_was_up_says_so_at_the_next_start() {
+    let site = Site::new();
+    let _silent = UdpSocket::bind(site.endpoint).unwrap();
+    let path = site.profile_file();
+    let known = serde_json::json!({
+        "schema_version": 1, "endpoint": site.endpoint.to_string(), "addresses": crate::support::CLIENT,
+        "refused": "revoked",
+    });
+    std::fs::write(format!("{}.known", path.display()), known.to_string()).unwrap();
+    let (message, hint) = refused(&site, &path, &[]);
+    assert_eq!(message, "access with this profile was revoked, and the gateway is silent");
+    assert!(hint.starts_with("ask your administrator"), "{hint}");
+}
+
+#[test]
 fn a_profile_whose_end_was_told_says_so_when_it_is_over() {
     let site = Site::new();
     let _silent = UdpSocket::bind(site.endpoint).unwrap();
     let path = site.profile_file();
     let known = serde_json::json!({
         "schema_version": 1, "endpoint": site.endpoint.to_string(), "addresses": crate::support::CLIENT,
-        "endpoints": [own_endpoint().to_string()], "expires": "2026-01-31T12:00:00Z",
+        "endpoints": [own_endpoint().to_string()], "expires": "2026-01-31T12:00:00Z", "contact": "VMS operations",
     });
     std::fs::write(format!("{}.known", path.display()), known.to_string()).unwrap();
     let (message, hint) = refused(&site, &path, &[]);
@@ -95,5 +110,5 @@ fn a_profile_whose_end_was_told_says_so_when_it_is_over() {
         message,
         "access with this profile expired at 2026-01-31 12:00:00 UTC, and the gateway is silent"
     );
-    assert!(hint.starts_with("ask your administrator to extend it"), "{hint}");
+    assert_eq!(hint, "ask VMS operations; when it is given back, this profile works again\n");
 }

@@ -9,4 +9,5 @@ mod end_to_end;
 mod failover;
 mod hosts;
 mod keys;
+mod refusal;
 mod support;

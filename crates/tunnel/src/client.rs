@@ -7,6 +7,7 @@
 mod line;
 mod moving;
 mod receive;
+mod rest;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -93,6 +94,8 @@ pub struct ClientState {
     /// The first packet since the gateway was last heard.
     unanswered_since: Option<Instant>,
     last_initiation: Option<Instant>,
+    /// It says nothing by itself.
+    resting: bool,
 }
 
 impl std::fmt::Debug for ClientState {
@@ -121,6 +124,7 @@ impl ClientState {
             last_heard: None,
             unanswered_since: None,
             last_initiation: None,
+            resting: false,
         }
     }
 
@@ -146,6 +150,9 @@ impl ClientState {
 
     /// Sends an inner packet: the first `len` bytes of `packet`, up to fifteen more are used for padding.
     pub fn send(&mut self, packet: &mut [u8], len: usize, now: Instant, datagrams: &mut impl DatagramSink) {
+        if self.resting {
+            return;
+        }
         let room = datagrams.reserve(self.endpoint, sealed_len(len));
         match self.current.tunnel.seal(packet, len, room) {
             Ok(Some(message)) => {
@@ -197,6 +204,9 @@ impl ClientState {
     /// Runs what is due: keepalives, handshakes, and the way back after silence.
     pub fn handle_timeout(&mut self, now: Instant, datagrams: &mut impl DatagramSink) {
         self.old.retain(|(_, until)| now < *until);
+        if self.resting {
+            return self.rest_on(now);
+        }
         self.give_up_if_late(now);
         if self.silence_is_too_long(now) {
             self.connect(now, datagrams);

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use jiff::Timestamp;
+use vmsgate_exchange::refusal::Refusal;
 use vmsgate_tunnel::client::ClientEvent;
 
 use super::{Driver, open_socket};
 use crate::tunnel::echo;
 use crate::tunnel::endpoint::next_after;
-use crate::tunnel::link::InUse;
+use crate::tunnel::link::{InUse, LinkState};
 use crate::tunnel::mover::Move;
 use crate::tunnel::supervisor::{Situation, Steps};
 use crate::tunnel::way::{Way, has_route};
@@ -35,6 +36,9 @@ impl Driver {
             self.resolver.begin();
         }
         let moved = next && self.go_on(&self.routed());
+        if self.supervisor.state(now) == LinkState::Refused {
+            self.client.rest(now);
+        }
         if rebind || moved {
             self.rebind();
         }
@@ -105,6 +109,15 @@ impl Driver {
         next.is_ipv4() != before.is_ipv4()
     }
 
+    /// The gateway has said why it accepts us no longer. It has forgotten our keys by now.
+    pub(super) fn refused(&mut self, refusal: Refusal, now: Instant) {
+        tracing::debug!(?refusal, "shut out");
+        self.supervisor.refuse(now);
+        self.client.rest(now);
+        self.link.send_modify(|link| link.refusal = Some(refusal));
+        self.publish(now);
+    }
+
     /// Begins to move to other keys. A move that is under way is given up for it.
     pub(super) fn begin_move(&mut self, Move { keys, outcome }: Move) {
         self.client.move_to(keys, Instant::now(), &mut self.outbox);
@@ -144,6 +157,9 @@ impl Driver {
             }
             if link.is_connected() {
                 link.trouble = None;
+            }
+            if state != LinkState::Refused {
+                link.refusal = None;
             }
             link.endpoint = Some(self.client.endpoint());
             link.in_use = Some(InUse {

@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use uuid::Uuid;
 use vmsgate_exchange::GATEWAY_ADDRESS;
+use vmsgate_exchange::refusal::{self, Reason, Refusal};
 use vmsgate_pump::Stack;
 use vmsgate_tunnel::event::{ClientInfo, GatewayEvent};
 use vmsgate_tunnel::flow::{FlowId, FlowLimits};
-use vmsgate_tunnel::gateway::{self, GatewayState, shard::Shard};
+use vmsgate_tunnel::gateway::{self, GatewayState, LastNotices, shard::Shard};
 use vmsgate_tunnel::guard::HandshakeLimits;
 use vmsgate_tunnel::netstack::{ConnectionId, NetStack, OwnerId, StackConfig};
 use vmsgate_tunnel::noise::Identity;
@@ -26,7 +27,7 @@ use x25519_dalek::PublicKey;
 
 use super::registry::{Command, Shared};
 use super::serve::{self, Control};
-use super::{CLIENT, GATEWAY, Server, ip};
+use super::{CLIENT, CONTACT, GATEWAY, Server, ip};
 
 pub struct Settings {
     pub registry: Shared,
@@ -107,6 +108,7 @@ impl<'s> Gateway<'s> {
                 handshakes,
                 answer_refused: true,
                 mtu: 1420,
+                last_notices: last_notices(),
             },
             Shard::whole(),
             now,
@@ -145,7 +147,7 @@ impl<'s> Gateway<'s> {
             role: "smart-client".into(),
             addresses,
         };
-        let access = Access::Active { until: None };
+        let access = registry.access;
         let device = ClientConfig {
             info: info(1, CLIENT.map(ip).to_vec()),
             keys: registry.keys.iter().map(key).collect(),
@@ -215,6 +217,18 @@ impl<'s> Gateway<'s> {
 
     fn wake_at(&self) -> Instant {
         self.egress.stack.poll_timeout().into_iter().fold(self.state.poll_timeout(), Instant::min)
+    }
+}
+
+/// As the gateway makes them from its configuration.
+fn last_notices() -> LastNotices {
+    let text = |reason| Refusal::new(reason, Some(CONTACT)).to_bytes().into();
+    LastNotices {
+        from: GATEWAY.map(ip).into(),
+        port: refusal::PORT,
+        revoked: text(Reason::Revoked),
+        suspended: text(Reason::Suspended),
+        expired: text(Reason::Expired),
     }
 }
 

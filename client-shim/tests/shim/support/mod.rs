@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use vmsgate_exchange::Token;
 use vmsgate_shim::Profile;
+use vmsgate_tunnel::peer::Access;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
@@ -27,6 +28,9 @@ use registry::{Command, Registry, Shared};
 
 pub const GATEWAY: [&str; 2] = ["10.99.0.1", "fd00:99::1"];
 pub const CLIENT: [&str; 2] = ["10.99.0.2", "fd00:99::2"];
+
+/// Whom the gateway says to ask.
+pub const CONTACT: &str = "VMS operations, +45 12 34 56 78";
 
 /// One server that the client may reach, on one service.
 #[derive(Debug, Clone)]
@@ -77,6 +81,7 @@ impl Site {
         let registry = Registry {
             identities: vec![gateway.clone()],
             keys: vec![(PublicKey::from(&client), preshared)],
+            access: Access::Active { until: None },
             invitation: None,
             used: None,
             interval: None,

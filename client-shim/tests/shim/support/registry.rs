@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use vmsgate_exchange::body::{Answer, Enrolled, NewKey, NewPresharedKey, SCHEMA_VERSION, code};
 use vmsgate_exchange::{Binding, InvitationKeys, Purpose, answer};
+use vmsgate_tunnel::peer::Access;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
@@ -32,6 +33,8 @@ pub struct Registry {
     /// Paths of POST requests, with the public key that they named.
     pub asked: Vec<(String, String)>,
     pub endpoints: Vec<String>,
+    /// Whether the client may connect.
+    pub access: Access,
 }
 
 pub type Shared = Arc<Mutex<Registry>>;

@@ -17,7 +17,7 @@ use vmsgate_pump::Stream;
 use x25519_dalek::PublicKey;
 
 use super::registry::{self, Command, Heard, Registry, Shared};
-use super::{CLIENT, GATEWAY, Server, ip};
+use super::{CLIENT, CONTACT, GATEWAY, Server, ip};
 
 /// What the control service answers from.
 pub struct Control {
@@ -54,6 +54,7 @@ fn document(servers: &[Server], registry: &Registry) -> String {
             addresses: GATEWAY.map(ip).to_vec(),
             mtu: 1420,
             dns_suffix: None,
+            contact: Some(CONTACT.to_owned()),
         },
         servers: servers.iter().map(server).collect(),
         keys: Some(ProfileKeys { created: registry.created.to_string(), max_age_seconds: registry.max_age }),

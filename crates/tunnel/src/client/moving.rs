@@ -138,7 +138,7 @@ impl ClientState {
         }
     }
 
-    fn registered_keys(&self) -> ClientKeys {
+    pub(super) fn registered_keys(&self) -> ClientKeys {
         ClientKeys { agreed: None, ..self.current.keys.clone() }
     }
 

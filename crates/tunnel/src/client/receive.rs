@@ -121,6 +121,7 @@ impl ClientState {
                     self.counters.handshakes += 1;
                     self.endpoint = from;
                     self.last_heard = Some(now);
+                    self.resting = false;
                     self.counters.traffic.count(Direction::Down, Volume::packet(initiation.len()));
                     return self.answer_as_registered(from, initiation, now, datagrams);
                 }
@@ -140,6 +141,7 @@ impl ClientState {
         self.endpoint = from;
         self.last_heard = Some(now);
         self.unanswered_since = None;
+        self.resting = false;
         self.counters.traffic.count(Direction::Down, Volume::packet(bytes));
     }
 }
