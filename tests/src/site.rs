@@ -26,7 +26,7 @@ use crate::{
     recording::Recording,
     stock::StockClient,
     topology::{Family, PORT, Topology},
-    video::Clip,
+    video::{self, Clip},
     web::Web,
 };
 
@@ -88,7 +88,7 @@ impl Site {
         binaries::install(folder.path())?;
         let topology = Topology::build()?;
         egress.prepare(&topology)?;
-        let clip = Clip::make(&binaries::cache()?)?;
+        let clip = Clip::make(&binaries::cache()?, video::CAMERA)?;
         let recording = Recording::start(&topology, clip.clone())?;
         let web = Web::start(&topology, folder.path())?;
         let site = Self { gateway: None, web, recording, clip, topology, folder, egress };

@@ -5,9 +5,11 @@
 
 use std::{
     fs::{self, File},
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -18,10 +20,24 @@ use crate::process;
 /// How often the recorder sends a piece: 25 a second, one for each picture.
 pub const TICK: Duration = Duration::from_millis(40);
 
-const SECONDS: u32 = 20;
 const PICTURES_PER_SECOND: u32 = 25;
 
-/// One recorded clip: 20 s of moving 720p picture at about 4 Mbit/s, MPEG-TS.
+/// What a camera filmed: moving picture at a steady rate, MPEG-TS.
+#[derive(Debug, Clone, Copy)]
+pub struct Film {
+    name: &'static str,
+    seconds: u32,
+    size: &'static str,
+    rate: &'static str,
+}
+
+/// What recorders play: 20 s of 720p at about 4 Mbit/s.
+pub const CAMERA: Film = Film { name: "camera", seconds: 20, size: "1280x720", rate: "4M" };
+
+/// Long enough for something to happen: 60 s of 360p at about 2 Mbit/s.
+pub const MINUTE: Film = Film { name: "minute", seconds: 60, size: "640x360", rate: "2M" };
+
+/// One recorded clip.
 #[derive(Debug, Clone)]
 pub struct Clip {
     path: PathBuf,
@@ -35,22 +51,22 @@ impl Clip {
     ///
     /// # Errors
     /// When ffmpeg fails.
-    pub fn make(folder: &Path) -> Result<Self> {
-        let path = folder.join("camera.ts");
+    pub fn make(folder: &Path, film: Film) -> Result<Self> {
+        let path = folder.join(format!("{}.ts", film.name));
         // Tests of one process and of several want it at the same time; one makes it.
-        let lock = File::create(folder.join("camera.lock"))?;
+        let lock = File::create(folder.join(format!("{}.lock", film.name)))?;
         lock.lock().context("Failed to wait for another test's encoder")?;
         if !path.exists() {
-            let unfinished = folder.join(format!("camera.{}.ts", std::process::id()));
-            encode(&unfinished)?;
+            let unfinished = folder.join(format!("{}.{}.ts", film.name, std::process::id()));
+            encode(&unfinished, film)?;
             fs::rename(&unfinished, &path).context("Failed to put the clip in place")?;
         }
         drop(lock);
         let bytes = fs::read(&path)?.into();
-        let pictures: Arc<str> = decode(Command::new("ffmpeg"), &path.display().to_string())?.into();
+        let pictures: Arc<str> = decode(Command::new("ffmpeg"), &path.display().to_string(), &|_| {})?.into();
         let clip = Self { path, bytes, pictures };
         ensure!(
-            clip.frames() == (SECONDS * PICTURES_PER_SECOND) as usize,
+            clip.frames() == (film.seconds * PICTURES_PER_SECOND) as usize,
             "the clip has {} frames; delete {} to make it anew",
             clip.frames(),
             clip.path.display()
@@ -67,7 +83,7 @@ impl Clip {
     /// How much of it to send in each [`TICK`] to play at the speed it was filmed.
     #[must_use]
     pub fn bytes_per_tick(&self) -> usize {
-        self.bytes.len().div_ceil((SECONDS * PICTURES_PER_SECOND) as usize)
+        self.bytes.len().div_ceil(self.frames())
     }
 
     /// How many pictures it has.
@@ -82,7 +98,15 @@ impl Clip {
     /// # Errors
     /// When ffmpeg reports any error or warning, or a picture is missing, repeated or different.
     pub fn watch(&self, ffmpeg: Command, url: &str) -> Result<()> {
-        let seen = decode(ffmpeg, url)?;
+        self.watch_along(ffmpeg, url, |_| {})
+    }
+
+    /// The same, and says with each picture how many there were.
+    ///
+    /// # Errors
+    /// As [`Self::watch`].
+    pub fn watch_along(&self, ffmpeg: Command, url: &str, seen: impl Fn(usize)) -> Result<()> {
+        let seen = decode(ffmpeg, url, &seen)?;
         let differing = self.pictures.lines().zip(seen.lines()).position(|(sent, seen)| sent != seen);
         if let Some(at) = differing {
             bail!("{url}: frame {at} is not the one that was sent");
@@ -97,8 +121,9 @@ impl Clip {
     }
 }
 
-fn encode(path: &Path) -> Result<()> {
-    let source = format!("testsrc2=size=1280x720:rate={PICTURES_PER_SECOND}:duration={SECONDS}");
+fn encode(path: &Path, film: Film) -> Result<()> {
+    let Film { seconds, size, rate, .. } = film;
+    let source = format!("testsrc2=size={size}:rate={PICTURES_PER_SECOND}:duration={seconds}");
     process::capture(
         Command::new("ffmpeg")
             .args(["-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", &source])
@@ -112,28 +137,48 @@ fn encode(path: &Path) -> Result<()> {
                 "-g",
                 "50",
                 "-b:v",
-                "4M",
+                rate,
             ])
-            .args(["-minrate", "4M", "-maxrate", "4M", "-bufsize", "4M", "-x264-params", "nal-hrd=cbr"])
+            .args(["-minrate", rate, "-maxrate", rate, "-bufsize", rate, "-x264-params", "nal-hrd=cbr"])
             .args(["-f", "mpegts"])
             .arg(path),
     )?;
     Ok(())
 }
 
-/// One line for each decoded picture. Anything ffmpeg complains about is an error.
-fn decode(mut ffmpeg: Command, url: &str) -> Result<String> {
-    let output = ffmpeg
+/// One line for each decoded picture. Anything that the demuxer or the decoder complains about is an error; what the
+/// transport says about connections that it made anew is not, for a byte that is lost with one is found by them.
+fn decode(mut ffmpeg: Command, url: &str, seen: &dyn Fn(usize)) -> Result<String> {
+    let mut child = ffmpeg
         .args(["-v", "warning", "-nostdin", "-threads", "1", "-i", url, "-map", "0:v"])
-        .args(["-fps_mode", "passthrough", "-f", "framemd5", "-"])
-        .output()
+        .args(["-fps_mode", "passthrough", "-flush_packets", "1", "-f", "framemd5", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .context("Failed to start ffmpeg")?;
-    let complaints = String::from_utf8_lossy(&output.stderr);
+    let (stdout, stderr) =
+        (child.stdout.take().context("no output")?, child.stderr.take().context("no errors")?);
+    let complaints = thread::spawn(move || io::read_to_string(stderr));
+    let mut pictures = String::new();
+    let mut count = 0;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        if !line.starts_with('#') {
+            pictures += &line;
+            pictures.push('\n');
+            count += 1;
+            seen(count);
+        }
+    }
+    let status = child.wait()?;
+    let complaints = complaints.join().ok().context("the reader panicked")??;
+    let is_transport = |line: &&str| line.starts_with("[http @") || line.starts_with("[tcp @");
+    let complaints: Vec<_> =
+        complaints.lines().filter(|line| !line.trim().is_empty() && !is_transport(line)).collect();
     ensure!(
-        output.status.success() && complaints.trim().is_empty(),
-        "ffmpeg on {url}: {}\n{complaints}",
-        output.status
+        status.success() && complaints.is_empty(),
+        "ffmpeg on {url}: {status}\n{}",
+        complaints.join("\n")
     );
-    let text = String::from_utf8(output.stdout)?;
-    Ok(text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect())
+    Ok(pictures)
 }

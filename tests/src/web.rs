@@ -1,7 +1,7 @@
 //! nginx, the real web server.
 //!
 //! nginx serves `GET /file` (the shared random file), `GET /slow` (the same in about five seconds), `GET /steady` (an
-//! endless download at a steady rate) and `PUT /upload/NAME` on the management server's port 80.
+//! endless download at a steady rate), `GET /film` (what [`Web::show`] was given, at the speed of a film) and `PUT /upload/NAME` on the management server's port 80.
 
 use std::{
     fs::{self, File},
@@ -15,6 +15,7 @@ use crate::{
     curl::checksum,
     process::{Process, User, command},
     topology::{Family, Server, Topology},
+    video::Clip,
 };
 
 /// Size of the shared file.
@@ -24,6 +25,8 @@ pub const FILE_BYTES: usize = 100_000_000;
 const STEADY_BYTES_PER_SECOND: &str = "5000k";
 /// The shared file takes five seconds: long enough for something to happen meanwhile.
 const SLOW_BYTES_PER_SECOND: &str = "20m";
+/// A little faster than `video::MINUTE` plays.
+const FILM_BYTES_PER_SECOND: &str = "280k";
 /// Far more than a test can fetch, and sparse.
 const STEADY_BYTES: u64 = 20_000_000_000;
 
@@ -68,6 +71,14 @@ impl Web {
         Ok(checksum(&mut file, |_| {})?.1)
     }
 
+    /// Puts a clip where `GET /film` finds it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn show(&self, clip: &Clip) -> Result<()> {
+        Ok(fs::write(self.folder.join("web/film"), clip.bytes())?)
+    }
+
     /// The shared file, to upload it.
     #[must_use]
     pub fn file(&self) -> PathBuf {
@@ -101,6 +112,7 @@ http {{
 {listen}    root {folder}/web;
     location = /slow {{ alias {folder}/web/file; limit_rate {SLOW_BYTES_PER_SECOND}; }}
     location /steady {{ limit_rate {STEADY_BYTES_PER_SECOND}; }}
+    location = /film {{ limit_rate {FILM_BYTES_PER_SECOND}; }}
     location /upload/ {{ root {folder}/uploads; dav_methods PUT; create_full_put_path on; }}
   }}
 }}

@@ -24,7 +24,7 @@ use vmsgate_tests::{
     sniffer::Sniffer,
     stock::{PROGRAMS, StockClient},
     topology::{Family, Server, Topology},
-    video::Clip,
+    video::{self, Clip},
     web::Web,
 };
 
@@ -70,7 +70,7 @@ fn files_and_video_cross_a_stock_tunnel_and_the_recording_network_sees_who_came(
     for outside in Family::BOTH {
         let topology = Topology::build().unwrap();
         let folder = shared_folder();
-        let clip = Clip::make(&binaries::cache().unwrap()).unwrap();
+        let clip = Clip::make(&binaries::cache().unwrap(), video::CAMERA).unwrap();
         let recording = Recording::start(&topology, clip.clone()).unwrap();
         let sniffer = Sniffer::start(&topology.recording).unwrap();
         let web = Web::start(&topology, folder.path()).unwrap();
@@ -142,7 +142,7 @@ fn a_missing_frame_and_a_damaged_frame_are_found() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let clip = Clip::make(&binaries::cache().unwrap()).unwrap();
+    let clip = Clip::make(&binaries::cache().unwrap(), video::CAMERA).unwrap();
     let whole = folder.path().join("whole.ts");
     std::fs::write(&whole, clip.bytes()).unwrap();
     clip.watch(Command::new("ffmpeg"), &whole.display().to_string()).unwrap();
