@@ -90,6 +90,7 @@ pub enum Command {
 
     #[command(flatten)]
     Document(DocumentCommand),
+
     /// What `up --mode tun` starts to keep the routes; not for use by hand
     #[cfg(target_os = "linux")]
     #[command(hide = true, after_long_help = after_help!("\
