@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-pub(crate) use platform::{is_ours, is_writable, open_to_others};
+pub(crate) use platform::{is_ours, is_writable, open_to_others, resemble};
 
 /// No profile comes near it; a wrong file (a disk image, a log) is not read to its end.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
@@ -111,7 +111,7 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     platform::sync_folder(folder.unwrap_or(Path::new(".")))
 }

@@ -152,12 +152,17 @@ fn print_checks(names: &[NameCheck], printer: &Printer) -> io::Result<()> {
         let verdict = match (check.verdict, &check.error) {
             (Verdict::Here, _) => "ok".to_owned(),
             (Verdict::Elsewhere, _) => "elsewhere".to_owned(),
-            (Verdict::Unresolved, Some(error)) => format!("not known: {error}"),
+            (Verdict::Unresolved, Some(error)) => format!("not known: {}", reason(error)),
             (Verdict::Unresolved, None) => "not known".to_owned(),
         };
         table.row([check.name.clone(), check.expected.to_string(), resolved.join(", "), verdict]);
     }
     printer.table(&table)
+}
+
+/// What the resolver said, without what Rust says before.
+fn reason(error: &str) -> &str {
+    error.rsplit(": ").next().unwrap_or(error)
 }
 
 /// The report of a running shim and its block.

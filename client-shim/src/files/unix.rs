@@ -27,7 +27,7 @@ pub(super) fn has_other_names(found: &Metadata) -> bool {
 }
 
 /// Gives a file of ours the owner and the mode of another.
-pub(super) fn resemble(file: &File, like: &Metadata) -> io::Result<()> {
+pub(crate) fn resemble(file: &File, like: &Metadata) -> io::Result<()> {
     let made = file.metadata()?;
     if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
         fchown(file, Some(like.uid()), Some(like.gid()))?;

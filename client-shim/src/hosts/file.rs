@@ -4,6 +4,13 @@
 //! also after a power cut. Where that cannot be (a file that is mounted by itself, as in containers; a folder that the
 //! person may not write to), it is written in place.
 
+#[cfg(unix)]
+#[path = "file/unix.rs"]
+mod platform;
+#[cfg(windows)]
+#[path = "file/windows.rs"]
+mod platform;
+
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +20,7 @@ use thiserror::Error;
 
 use super::block::Block;
 use super::edit::{self, Broken};
+use crate::files;
 
 /// The longest lists of blocked sites have a tenth of it.
 const MAX_BYTES: u64 = 64 << 20;
@@ -40,7 +48,7 @@ pub enum HostsError {
 impl HostsFile {
     /// The one that this machine's resolver reads.
     pub fn of_this_machine() -> Self {
-        Self { path: system_path() }
+        Self { path: platform::path() }
     }
 
     pub fn at(path: PathBuf) -> Self {
@@ -131,7 +139,7 @@ impl HostsFile {
         }
         let taken = new.and_then(|new| new.persist(&path).map_err(|error| error.error));
         match taken {
-            Ok(_) => sync_folder(&path)?,
+            Ok(_) => files::sync_folder(&path)?,
             Err(error) => {
                 tracing::debug!(%error, "no new file can take the name: writing in place");
                 write_in_place(&mut file, after)?;
@@ -158,7 +166,8 @@ fn new_file(path: &Path, like: &Metadata, content: &[u8]) -> io::Result<NamedTem
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut new = tempfile::Builder::new().prefix(".hosts-").tempfile_in(folder)?;
     new.write_all(content)?;
-    resemble(new.as_file(), path, like)?;
+    files::resemble(new.as_file(), like)?;
+    platform::copy_labels(path, new.as_file())?;
     new.as_file().sync_all()?;
     Ok(new)
 }
@@ -173,64 +182,6 @@ fn write_in_place(file: &mut File, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.set_len(content.len() as u64)?;
     file.sync_all()
-}
-
-#[cfg(unix)]
-fn system_path() -> PathBuf {
-    PathBuf::from("/etc/hosts")
-}
-
-#[cfg(windows)]
-fn system_path() -> PathBuf {
-    let root = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
-    PathBuf::from(root).join(r"System32\drivers\etc\hosts")
-}
-
-#[cfg(unix)]
-fn resemble(new: &File, path: &Path, like: &Metadata) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, fchown};
-
-    let made = new.metadata()?;
-    if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
-        fchown(new, Some(like.uid()), Some(like.gid()))?;
-    }
-    new.set_permissions(like.permissions())?;
-    copy_labels(new, path)
-}
-
-/// A file in Windows' folder has the permissions that the folder gives.
-#[cfg(windows)]
-fn resemble(_: &File, _: &Path, _: &Metadata) -> io::Result<()> {
-    Ok(())
-}
-
-/// Access control list and SELinux label, where there are any.
-#[cfg(target_os = "linux")]
-fn copy_labels(new: &File, path: &Path) -> io::Result<()> {
-    let mut value = vec![0_u8; 64 << 10];
-    for name in ["system.posix_acl_access", "security.selinux"] {
-        if let Ok(length) = rustix::fs::getxattr(path, name, &mut value[..]) {
-            let value = value.get(..length).unwrap_or_default();
-            rustix::fs::fsetxattr(new, name, value, rustix::fs::XattrFlags::empty())?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(all(unix, not(target_os = "linux")))]
-fn copy_labels(_: &File, _: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-}
-
-/// Windows has no such call, and none is needed there.
-#[cfg(windows)]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(unix)]
