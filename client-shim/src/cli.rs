@@ -88,6 +88,15 @@ pub enum Command {
   sudo vmsgate-shim hosts --remove alice"))]
     Hosts(HostsArgs),
 
+    /// Write a profile whose key is not sealed
+    ///
+    /// `enroll` and `rotate` have Windows seal the private key: only you can use it, and on this machine only. This
+    /// writes an ordinary WireGuard .conf file with the key in clear, for another WireGuard program.
+    #[cfg(windows)]
+    #[command(after_long_help = after_help!("\
+  vmsgate-shim export alice.conf --out stock.conf"))]
+    Export(ExportArgs),
+
     #[command(flatten)]
     Document(DocumentCommand),
 
@@ -151,6 +160,17 @@ impl std::fmt::Debug for EnrollArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EnrollArgs").field("out", &self.out).finish_non_exhaustive()
     }
+}
+
+#[cfg(windows)]
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The profile's file
+    pub profile: PathBuf,
+
+    /// Where to write it [default: to standard output]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

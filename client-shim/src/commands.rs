@@ -1,6 +1,8 @@
 //! One file per subcommand.
 
 pub mod enroll;
+#[cfg(windows)]
+pub mod export;
 pub mod hosts;
 #[cfg(target_os = "linux")]
 pub mod keep_routes;

@@ -5,6 +5,8 @@
 mod cli;
 mod commands;
 mod instance;
+#[cfg(windows)]
+mod window;
 
 use std::process::ExitCode;
 
@@ -15,8 +17,16 @@ use vmsgate_cli::{CliError, Exit, OrFail, Printer, run_main};
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    run_main(|| run(cli))
+    let code = match Cli::try_parse() {
+        Ok(cli) => run_main(|| run(cli)),
+        Err(error) => {
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    };
+    #[cfg(windows)]
+    let code = window::keep_open(code);
+    code
 }
 
 fn run(cli: Cli) -> Result<Exit, CliError> {
@@ -43,5 +53,10 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             commands::hosts::execute(&args, &printer)
         }
         Command::Document(document) => document.execute::<Cli>(&printer),
+        #[cfg(windows)]
+        Command::Export(args) => {
+            logging::init(&cli.output, Verbosity::Warnings);
+            commands::export::execute(&args, &printer)
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod edit;
 mod error;
 mod parse;
+mod secret;
 mod write;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::files;
 
 pub(crate) use edit::{NewKeys, with_keys};
 pub use error::{Problem, ProfileError};
+pub(crate) use secret::{decode_secret, encode_secret};
 pub use write::WriteError;
 pub(crate) use write::{gateway_key, to_conf};
 
@@ -52,16 +54,10 @@ impl Profile {
     /// # Errors
     /// When it cannot be read, or for the first line that is wrong.
     pub fn read(path: &Path) -> Result<Self, ProfileError> {
-        let file = path.display().to_string();
-        let failed = |problem| ProfileError { file: file.clone(), line: None, problem };
-        let unreadable = |error: std::io::Error| failed(Problem::Unreadable(error.kind(), error.to_string()));
-        let mut opened = File::open(path).map_err(unreadable)?;
-        let bytes = files::read_bounded(&mut opened).map_err(unreadable)?;
-        let bytes = bytes.ok_or_else(|| failed(Problem::TooLarge))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| failed(Problem::NotText))?;
+        let text = read_text(path)?;
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let real = path.canonicalize().ok();
-        Ok(Self { file: real, ..Self::parse(text, &file, name)? })
+        let real = dunce::canonicalize(path).ok();
+        Ok(Self { file: real, ..Self::parse(&text, &path.display().to_string(), name)? })
     }
 
     /// What the tunnel is made of.
@@ -85,6 +81,36 @@ impl Profile {
             problem,
         })
     }
+}
+
+fn read_text(path: &Path) -> Result<Zeroizing<String>, ProfileError> {
+    let failed = |problem| ProfileError { file: path.display().to_string(), line: None, problem };
+    let unreadable = |error: std::io::Error| failed(Problem::Unreadable(error.kind(), error.to_string()));
+    let mut opened = File::open(path).map_err(unreadable)?;
+    let bytes = files::read_bounded(&mut opened).map_err(unreadable)?;
+    let bytes = bytes.ok_or_else(|| failed(Problem::TooLarge))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| failed(Problem::NotText))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// The text of a profile with its private key in clear, as every WireGuard reads it.
+///
+/// # Errors
+/// As [`Profile::read`].
+#[cfg(windows)]
+pub fn stock(path: &Path) -> Result<Zeroizing<String>, ProfileError> {
+    let text = read_text(path)?;
+    let profile = Profile::parse(&text, &path.display().to_string(), String::new())?;
+    Ok(edit::in_clear(&text, &profile.secret))
+}
+
+/// Writes the text of a profile to a new file that nobody else can read.
+///
+/// # Errors
+/// When there is one of that name, or it cannot be written.
+#[cfg(windows)]
+pub fn create(path: &Path, text: &str) -> std::io::Result<()> {
+    files::create(path, text)
 }
 
 impl fmt::Debug for Profile {

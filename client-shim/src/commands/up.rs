@@ -8,7 +8,7 @@ use vmsgate_cli::args::OutputArgs;
 use vmsgate_cli::logging::{self, Verbosity};
 use vmsgate_cli::{CliError, Exit, OrFail, Printer};
 use vmsgate_shim::hosts::HostsFile;
-use vmsgate_shim::profile::{self, Profile};
+use vmsgate_shim::profile::{self, Profile, ProfileError};
 #[cfg(target_os = "linux")]
 use vmsgate_shim::tun::Adapter;
 use vmsgate_shim::{Event, Forward, Report, Shim, loopback};
@@ -68,14 +68,7 @@ pub fn read_profile(path: &Path) -> Result<Profile, CliError> {
             CliError::user(format!("{file} holds your private key, and others may use it (mode {mode:03o})"));
         return Err(error.hint(format!("make it yours alone: chmod 600 {file}")));
     }
-    Profile::read(path).map_err(|error| {
-        let hint = error.hint();
-        let error = CliError::user(error);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    })
+    Profile::read(path).map_err(refused)
 }
 
 /// A port that was asked for by name and cannot be had is told before anything is begun.
@@ -86,6 +79,16 @@ fn probe_forwards(forwards: &[Forward]) -> Result<(), CliError> {
         })?;
     }
     Ok(())
+}
+
+/// The profile cannot be used.
+pub fn refused(error: ProfileError) -> CliError {
+    let hint = error.hint();
+    let error = CliError::user(error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 /// Makes `status` and `hosts` work, and the profile ours. Where there is no place for that, the tunnel still works.

@@ -21,7 +21,7 @@ use super::fingerprint;
 use crate::control::{Control, ControlError};
 use crate::files;
 use crate::memory::{self, Memory, Told};
-use crate::profile::{Profile, WriteError, gateway_key, to_conf};
+use crate::profile::{Profile, WriteError, decode_secret, encode_secret, gateway_key, to_conf};
 use crate::tunnel::{Link, Tunnel};
 
 /// What every path carries over IPv6; more is not needed.
@@ -281,8 +281,8 @@ fn pending_key(path: &Path, invitation: &InvitationKeys) -> Result<StaticSecret,
         }
     }
     let secret = StaticSecret::random_from_rng(OsRng);
-    let encoded = Zeroizing::new(STANDARD.encode(secret.as_bytes()));
-    let mut text = Zeroizing::new(String::with_capacity(512));
+    let encoded = encode_secret(&secret).map_err(unwritable)?;
+    let mut text = Zeroizing::new(String::with_capacity(512 + encoded.len()));
     text.push_str(
         "# The private key of an enrolment that is not finished. Run `vmsgate-shim enroll` again with\n",
     );
@@ -300,10 +300,7 @@ fn parse_pending(text: &str) -> Option<(String, StaticSecret)> {
         let values = text.lines().filter_map(|line| line.split_once(" = "));
         values.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
     };
-    // base64 wants room for what 44 characters could hold without padding.
-    let mut room = Zeroizing::new([0; 33]);
-    let length = STANDARD.decode_slice(value("PrivateKey")?, &mut *room).ok()?;
-    let secret: &[u8; 32] = room.first_chunk().filter(|_| length == 32)?;
+    let secret = decode_secret(value("PrivateKey")?).ok()?;
     Some((value("Invitation")?.to_owned(), StaticSecret::from(*secret)))
 }
 

@@ -37,6 +37,11 @@ impl StoreError {
         match self {
             Self::NoFile => "start the shim with a profile's file".to_owned(),
             Self::Changed(_) => "restart the shim, so that it uses what the file says".to_owned(),
+            Self::NotOurs(_) | Self::Unwritable { .. } if cfg!(windows) => {
+                "keys change only where the new one can be stored: put the profile into a folder of your own, e.g. \
+                 Documents, and start the shim with that"
+                    .to_owned()
+            }
             Self::NotOurs(_) | Self::Unwritable { .. } => {
                 "keys change only where the new one can be stored: put the profile into a folder of your own \
                  (`install -m 600 PROFILE ~/`), and start the shim with that"
@@ -65,7 +70,8 @@ impl Store {
     /// Stores a new key pair before it is asked for. It also shows whether there is room for what will follow.
     pub(super) fn prepare(&self, in_use: &StaticSecret, secret: &StaticSecret) -> Result<(), StoreError> {
         self.metadata()?;
-        let text = with_keys(&self.text_of(in_use)?, &NewKeys { secret: Some(secret), ..NewKeys::default() });
+        let keys = NewKeys { secret: Some(secret), ..NewKeys::default() };
+        let text = self.edited(&self.text_of(in_use)?, &keys)?;
         self.write(&self.next_file(), &text, None)
     }
 
@@ -74,7 +80,7 @@ impl Store {
         let like = self.metadata()?;
         let text = self.text_of(in_use)?;
         self.write(&self.previous_file(), &text, None)?;
-        self.write(&self.file, &with_keys(&text, keys), Some(&like))?;
+        self.write(&self.file, &self.edited(&text, keys)?, Some(&like))?;
         self.wipe(&self.next_file())
     }
 
@@ -82,7 +88,7 @@ impl Store {
     pub(super) fn set_gateway(&self, in_use: &StaticSecret, gateway: PublicKey) -> Result<(), StoreError> {
         let (like, text) = (self.metadata()?, self.text_of(in_use)?);
         let keys = NewKeys { gateway: Some(gateway), ..NewKeys::default() };
-        self.write(&self.file, &with_keys(&text, &keys), Some(&like))
+        self.write(&self.file, &self.edited(&text, &keys)?, Some(&like))
     }
 
     /// Forgets a key pair that was prepared in vain, or by a process that has ended.
@@ -108,6 +114,10 @@ impl Store {
             }
         }
         Err(StoreError::Changed(self.file.clone()))
+    }
+
+    fn edited(&self, text: &str, keys: &NewKeys<'_>) -> Result<Zeroizing<String>, StoreError> {
+        with_keys(text, keys).map_err(|source| StoreError::Unwritable { path: self.file.clone(), source })
     }
 
     fn metadata(&self) -> Result<Metadata, StoreError> {

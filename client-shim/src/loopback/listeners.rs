@@ -129,12 +129,7 @@ fn explain(listen: SocketAddr, origin: &Origin, error: &io::Error) -> Trouble {
         Origin::Forward(_) => "choose another local port".to_owned(),
     };
     match error.kind() {
-        io::ErrorKind::PermissionDenied => Trouble::new(
-            format!("port {port} is below 1024, and this system reserves those"),
-            format!(
-                "{elsewhere}, or have the system allow it: sysctl net.ipv4.ip_unprivileged_port_start={port}"
-            ),
-        ),
+        io::ErrorKind::PermissionDenied => refused(port, elsewhere),
         io::ErrorKind::AddrInUse => Trouble::new(
             format!("port {port} of {ip} is used by another program"),
             format!("end that program, or {elsewhere}"),
@@ -147,6 +142,23 @@ fn explain(listen: SocketAddr, origin: &Origin, error: &io::Error) -> Trouble {
     }
 }
 
+/// The system says no: Unix keeps the low ports for root, Windows what a program or Hyper-V has reserved.
+fn refused(port: u16, elsewhere: String) -> Trouble {
+    if cfg!(windows) {
+        return Trouble::new(
+            format!("Windows has reserved port {port}"),
+            format!(
+                "{elsewhere}; `netsh interface ipv4 show excludedportrange protocol=tcp` lists what it has reserved"
+            ),
+        );
+    }
+    let mut hint = elsewhere;
+    if cfg!(target_os = "linux") {
+        hint += &format!(", or have the system allow it: sysctl net.ipv4.ip_unprivileged_port_start={port}");
+    }
+    Trouble::new(format!("port {port} is below 1024, and this system reserves those"), hint)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +168,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn a_failed_listener_says_why_and_what_to_do() {
         let listen: SocketAddr = "127.70.1.2:443".parse().unwrap();
         let of = |kind: io::ErrorKind| explain(listen, &server(), &kind.into());

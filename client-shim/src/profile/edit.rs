@@ -2,10 +2,14 @@
 //!
 //! A profile is its owner's file: comments, what only wg-quick needs, spaces and line ends are kept.
 
+use std::io;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
+
+use super::encode_secret;
 
 /// The keys that take the place of those in a profile.
 #[derive(Default)]
@@ -22,13 +26,29 @@ impl std::fmt::Debug for NewKeys<'_> {
 }
 
 /// `text`, which must be a profile, with other keys. A profile without a `PresharedKey` gets the line.
-pub(crate) fn with_keys(text: &str, keys: &NewKeys<'_>) -> Zeroizing<String> {
+///
+/// # Errors
+/// When the system cannot seal the private key.
+pub(crate) fn with_keys(text: &str, keys: &NewKeys<'_>) -> io::Result<Zeroizing<String>> {
+    let secret = keys.secret.map(encode_secret).transpose()?;
+    Ok(with_values(text, secret.as_deref().map(String::as_str), keys))
+}
+
+/// `text`, which must be a profile, with its private key as every WireGuard reads it.
+#[cfg(windows)]
+pub(super) fn in_clear(text: &str, secret: &StaticSecret) -> Zeroizing<String> {
+    with_values(text, Some(&encode(secret.as_bytes())), &NewKeys::default())
+}
+
+/// The same with the private key's value as it is to stand there.
+fn with_values(text: &str, secret: Option<&str>, keys: &NewKeys<'_>) -> Zeroizing<String> {
     // Growing would leave copies of the keys behind.
-    let mut edited = Zeroizing::new(String::with_capacity(text.len() + 128));
+    let room = text.len() + secret.map_or(0, str::len) + 128;
+    let mut edited = Zeroizing::new(String::with_capacity(room));
     let has_preshared = text.lines().any(|line| key_of(line) == Some("presharedkey".to_owned()));
     for line in text.split_inclusive('\n') {
         let value = match key_of(line).as_deref() {
-            Some("privatekey") => keys.secret.map(|secret| encode(secret.as_bytes())),
+            Some("privatekey") => secret.map(|secret| Zeroizing::new(secret.to_owned())),
             Some("presharedkey") => keys.preshared.map(encode),
             Some("publickey") => keys.gateway.map(|key| encode(key.as_bytes())),
             _ => None,

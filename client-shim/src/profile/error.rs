@@ -41,6 +41,8 @@ pub enum Problem {
     Empty { key: &'static str },
     #[error("`{key}` is not a WireGuard key: 44 characters of base64, the last one `=`")]
     BadKey { key: &'static str },
+    #[error("`PrivateKey` is sealed by Windows, for another user or another machine")]
+    Sealed,
     #[error("`{key}` has a value that is not an IP address{}", if *.with_prefix { " with a prefix length, like 10.99.0.2/32" } else { "" })]
     BadAddress { key: &'static str, with_prefix: bool },
     #[error("`DNS` has a value that is neither an IP address nor a domain")]
@@ -67,6 +69,9 @@ impl ProfileError {
             Problem::Unreadable(io::ErrorKind::NotFound, _) => {
                 "give the path of the .conf file that you got from your administrator".to_owned()
             }
+            Problem::Unreadable(io::ErrorKind::PermissionDenied, _) if cfg!(windows) => {
+                "you may not read this file: copy it into a folder of your own, e.g. Documents".to_owned()
+            }
             Problem::Unreadable(io::ErrorKind::PermissionDenied, _) => {
                 format!("the file must be yours: `chown $USER {0} && chmod 600 {0}`", self.file)
             }
@@ -84,6 +89,11 @@ impl ProfileError {
             }
             Problem::BadEndpoint => {
                 "write it like vpn.example.org:51820, 192.0.2.1:51820 or [2001:db8::1]:51820".to_owned()
+            }
+            Problem::Sealed => {
+                "where it was sealed, `vmsgate-shim export` writes a profile that can be used elsewhere; better is an \
+                 invitation of its own for each device"
+                    .to_owned()
             }
             Problem::BadKey { .. } => format!("copy the whole line from the original profile, or {renew}"),
             Problem::Missing { .. } | Problem::NoSection { .. } => {

@@ -11,7 +11,7 @@ use vmsgate_config::nearest;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use super::{Problem, Profile};
+use super::{Problem, Profile, decode_secret};
 
 const INTERFACE: &str = "Interface";
 const PEER: &str = "Peer";
@@ -136,7 +136,7 @@ impl Draft {
         }
         self.seen.push((key, line));
         match key {
-            "PrivateKey" => self.secret = Some(StaticSecret::from(*parse_key(key, value)?)),
+            "PrivateKey" => self.secret = Some(StaticSecret::from(*decode_secret(value)?)),
             "PublicKey" => self.gateway = Some(PublicKey::from(*parse_key(key, value)?)),
             "PresharedKey" => self.preshared = Some(parse_key(key, value)?),
             "Endpoint" => self.endpoint = Some(value.parse().map_err(|_| Problem::BadEndpoint)?),
@@ -209,7 +209,7 @@ fn is_domain(text: &str) -> bool {
     format!("{text}:1").parse::<Endpoint>().is_ok()
 }
 
-fn parse_key(key: &'static str, value: &str) -> Result<Zeroizing<[u8; 32]>, Problem> {
+pub(super) fn parse_key(key: &'static str, value: &str) -> Result<Zeroizing<[u8; 32]>, Problem> {
     // base64 wants room for what 44 characters could hold without padding.
     let mut room = Zeroizing::new([0; 33]);
     match (STANDARD.decode_slice(value, &mut *room), room.first_chunk()) {

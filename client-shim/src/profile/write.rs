@@ -4,6 +4,7 @@
 //! what was written is read back.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::IpAddr;
 
 use base64::Engine as _;
@@ -17,7 +18,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use super::edit::encode;
-use super::{Profile, ProfileError};
+use super::{Profile, ProfileError, encode_secret};
 
 /// How often a silent client says that it is there; most NATs forget a UDP exchange after 30 s.
 const KEEPALIVE_SECONDS: u16 = 25;
@@ -36,6 +37,8 @@ pub enum WriteError {
     Bad(&'static str),
     #[error("the gateway's answer makes no profile")]
     NoProfile(#[source] ProfileError),
+    #[error("the private key cannot be sealed for you: {0}")]
+    NotSealed(io::Error),
 }
 
 /// The gateway's static key that the answer says to use.
@@ -109,7 +112,7 @@ pub(crate) fn to_conf(
          Endpoint = {endpoint}\n\
          PersistentKeepalive = {KEEPALIVE_SECONDS}\n",
         made = second(made),
-        secret = *encode(secret.as_bytes()),
+        secret = *encode_secret(secret).map_err(WriteError::NotSealed)?,
         mtu = enrolled.mtu,
         gateway = *encode(gateway.as_bytes()),
         preshared = *encode(preshared),

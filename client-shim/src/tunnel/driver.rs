@@ -364,14 +364,14 @@ async fn ready(kernel: &mut Option<Kernel>) -> std::io::Result<()> {
 /// # Errors
 /// When the system has no such family, or no socket left.
 pub(super) fn open_socket(endpoint: SocketAddr, addresses: &[SocketAddr]) -> Result<UdpSocket, BindError> {
-    if addresses.iter().any(|address| address.is_ipv4() != endpoint.is_ipv4())
-        && let Ok(socket) = UdpSocket::bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0))
-    {
-        return Ok(socket);
+    let of_v4 = || UdpSocket::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0));
+    let of_both = || UdpSocket::bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0));
+    match endpoint {
+        SocketAddr::V6(_) => of_both(),
+        // Of a socket for IPv4 alone, quinn-udp asks on Windows what Wine does not answer.
+        SocketAddr::V4(_) if cfg!(windows) || addresses.iter().any(SocketAddr::is_ipv6) => {
+            of_both().or_else(|_| of_v4())
+        }
+        SocketAddr::V4(_) => of_v4(),
     }
-    let any: IpAddr = match endpoint {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    UdpSocket::bind(SocketAddr::new(any, 0))
 }

@@ -178,7 +178,8 @@ impl Write for Captured {
 pub(crate) fn colour_allowed(terminal: bool) -> bool {
     let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
-    terminal && !refused && !dumb
+    // A Windows console shows colour once it is asked to; elsewhere there is nothing to ask.
+    terminal && !refused && !dumb && anstyle_query::windows::enable_ansi_colors() != Some(false)
 }
 
 /// A table is as wide as the terminal; this is for one that does not tell.

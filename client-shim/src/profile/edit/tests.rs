@@ -81,7 +81,7 @@ fn other_keys_are_read_back_and_every_other_byte_is_kept() {
             gateway: random.bool().then_some(gateway),
         };
 
-        let edited = with_keys(&text, &keys);
+        let edited = with_keys(&text, &keys).unwrap();
 
         let (before, after) = (parse(&text), parse(&edited));
         let expected = keys.secret.unwrap_or(&before.secret);
@@ -104,7 +104,7 @@ fn a_profile_without_a_pre_shared_key_gets_one_and_is_otherwise_kept() {
     for _ in 0..500 {
         let text = random_profile(&mut random, false);
         assert!(parse(&text).preshared.is_none());
-        let edited = with_keys(&text, &NewKeys { preshared: Some(&[7; 32]), ..NewKeys::default() });
+        let edited = with_keys(&text, &NewKeys { preshared: Some(&[7; 32]), ..NewKeys::default() }).unwrap();
         assert_eq!(parse(&edited).preshared.map(|key| *key), Some([7; 32]), "{text}");
         let added = format!("PresharedKey = {}", STANDARD.encode([7; 32]));
         let rest: String = edited.replace(&added, "").split_whitespace().collect();
