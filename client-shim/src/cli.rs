@@ -88,6 +88,27 @@ pub enum Command {
   sudo vmsgate-shim hosts --remove alice"))]
     Hosts(HostsArgs),
 
+    /// Set up a profile for yourself: an entry in the menu, and start at log-on
+    ///
+    /// Copies this program to where it can stay, and makes the entries, all in your own folders and without any rights of
+    /// an administrator. Linux: ~/.local/bin, a systemd unit of yours (`systemctl --user`), an entry in the desktop's
+    /// menu. Windows: %LOCALAPPDATA%\Programs\Vmsgate, shortcuts in the Start menu and its Startup folder. The profile
+    /// stays where it is: put it into a folder where it can stay first. Once more after an update replaces the program.
+    #[cfg(any(target_os = "linux", windows))]
+    #[command(after_long_help = after_help!("\
+  vmsgate-shim install alice.conf
+  vmsgate-shim install alice.conf --no-log-on"))]
+    Install(InstallArgs),
+
+    /// Remove what `install` made
+    ///
+    /// For one profile, or without PROFILE for all of them. Profiles stay.
+    #[cfg(any(target_os = "linux", windows))]
+    #[command(after_long_help = after_help!("\
+  vmsgate-shim uninstall
+  vmsgate-shim uninstall alice"))]
+    Uninstall(InstanceArgs),
+
     /// Write a profile whose key is not sealed
     ///
     /// `enroll` and `rotate` have Windows seal the private key: only you can use it, and on this machine only. This
@@ -160,6 +181,17 @@ impl std::fmt::Debug for EnrollArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EnrollArgs").field("out", &self.out).finish_non_exhaustive()
     }
+}
+
+#[cfg(any(target_os = "linux", windows))]
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// The profile's file
+    pub profile: PathBuf,
+
+    /// Do not start it at log-on
+    #[arg(long)]
+    pub no_log_on: bool,
 }
 
 #[cfg(windows)]

@@ -4,6 +4,8 @@ pub mod enroll;
 #[cfg(windows)]
 pub mod export;
 pub mod hosts;
+#[cfg(any(target_os = "linux", windows))]
+pub mod install;
 #[cfg(target_os = "linux")]
 pub mod keep_routes;
 pub mod rotate;

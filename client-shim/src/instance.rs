@@ -25,7 +25,7 @@ use vmsgate_shim::keys::{RotateError, Rotated};
 use vmsgate_shim::report::{ErrorReport, SCHEMA_VERSION};
 
 use platform::Listener;
-pub use platform::PLACE_HINT;
+pub use platform::{PLACE_HINT, running};
 
 /// How long a running shim may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -175,7 +175,7 @@ fn find(profile: Option<&Path>) -> Result<String, InstanceError> {
             if platform::is_running(&name) { Ok(name) } else { Err(InstanceError::NotRunning(name)) }
         }
         None => {
-            let mut running = platform::running();
+            let mut running = running();
             running.sort();
             match (running.pop(), running.is_empty()) {
                 (None, _) => Err(InstanceError::NoneRuns),
@@ -190,7 +190,7 @@ fn find(profile: Option<&Path>) -> Result<String, InstanceError> {
 }
 
 /// What a profile's file is called without its folder and ending.
-fn name_of(profile: &Path) -> String {
+pub fn name_of(profile: &Path) -> String {
     profile.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 

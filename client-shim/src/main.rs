@@ -5,6 +5,8 @@
 mod cli;
 mod commands;
 mod instance;
+#[cfg(any(target_os = "linux", windows))]
+mod setup;
 #[cfg(windows)]
 mod window;
 
@@ -53,6 +55,16 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             commands::hosts::execute(&args, &printer)
         }
         Command::Document(document) => document.execute::<Cli>(&printer),
+        #[cfg(any(target_os = "linux", windows))]
+        Command::Install(args) => {
+            logging::init(&cli.output, Verbosity::Warnings);
+            commands::install::install(&args, &printer)
+        }
+        #[cfg(any(target_os = "linux", windows))]
+        Command::Uninstall(args) => {
+            logging::init(&cli.output, Verbosity::Warnings);
+            commands::install::uninstall(&args, &printer)
+        }
         #[cfg(windows)]
         Command::Export(args) => {
             logging::init(&cli.output, Verbosity::Warnings);

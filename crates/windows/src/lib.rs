@@ -1,5 +1,6 @@
 //! What the shim needs of Windows and no safe crate offers: keys that only their user can read ([`seal`]), channels
-//! between processes of one user ([`Channel`]), and whether a console window is the shim's own ([`owns_console`]).
+//! between processes of one user ([`Channel`]), whether a console window is the shim's own ([`owns_console`]), the user's
+//! folders ([`Folder`]) and shortcuts ([`Shortcut`]).
 //!
 //! Elsewhere this crate is empty. Beside `vmsgate-netio` it is the only one in which `unsafe` is allowed, for calls of
 //! the Win32 interface.
@@ -7,7 +8,9 @@
 
 mod channel;
 mod console;
+mod folder;
 mod seal;
+mod shortcut;
 mod user;
 
 use std::ffi::OsStr;
@@ -15,11 +18,13 @@ use std::io;
 use std::os::windows::ffi::OsStrExt;
 
 use windows_sys::Win32::Foundation::LocalFree;
-use windows_sys::core::BOOL;
+use windows_sys::core::{BOOL, HRESULT};
 
 pub use channel::{Channel, connect, is_open};
 pub use console::owns_console;
+pub use folder::Folder;
 pub use seal::{seal, unseal};
+pub use shortcut::Shortcut;
 pub use user::user_sid;
 
 /// Memory that Windows lent and wants back.
@@ -35,6 +40,11 @@ impl<T> Drop for Lent<T> {
 
 fn check(answer: BOOL) -> io::Result<()> {
     if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The answer of COM and the shell; a negative one is a failure.
+fn check_hresult(answer: HRESULT) -> io::Result<()> {
+    if answer < 0 { Err(io::Error::from_raw_os_error(answer)) } else { Ok(()) }
 }
 
 /// Text as Windows takes it: UTF-16 with a zero at the end.
