@@ -28,6 +28,7 @@ pub mod stock;
 pub mod topology;
 pub mod video;
 pub mod web;
+pub mod wine;
 
 use std::io::{self, Write};
 

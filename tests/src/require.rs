@@ -12,7 +12,10 @@ use std::{
     thread,
 };
 
-use crate::netns::{self, Netns};
+use crate::{
+    netns::{self, Netns},
+    wine,
+};
 
 /// The environment variable that turns skipping into failing.
 pub const REQUIRE: &str = "VMSGATE_REQUIRE_NETNS";
@@ -24,6 +27,15 @@ pub const REQUIRE: &str = "VMSGATE_REQUIRE_NETNS";
 #[must_use]
 pub fn can_run(programs: &[&str]) -> bool {
     holds(namespaces().clone().or_else(|| missing(programs)))
+}
+
+/// Whether the current test, which needs the shim for Windows and Wine too, can run; says why not, aloud, when it cannot.
+///
+/// # Panics
+/// When something is missing although [`REQUIRE`] is `1`.
+#[must_use]
+pub fn can_run_windows(programs: &[&str]) -> bool {
+    holds(namespaces().clone().or_else(|| missing(programs)).or_else(wine::lack))
 }
 
 /// Whether the current test, which needs programs but no rights, can run; says why not, aloud, when it cannot.

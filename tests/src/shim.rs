@@ -1,11 +1,12 @@
 //! A client's machine with `vmsgate-shim up`, run by its ordinary user.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::SocketAddr,
     os::unix::fs::chown,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus},
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +20,7 @@ use crate::{
     profile::Profile,
     site::Site,
     topology::ClientHost,
+    wine::Wine,
 };
 
 /// A client's machine with the program and a home for its ordinary user.
@@ -26,6 +28,8 @@ use crate::{
 pub struct ShimMachine {
     program: PathBuf,
     home: PathBuf,
+    /// What runs the program in its form for Windows.
+    wine: Option<Wine>,
     /// The machine.
     pub host: ClientHost,
 }
@@ -50,7 +54,23 @@ impl ShimMachine {
         host.namespace.sysctl("net/ipv4/ip_unprivileged_port_start", "0")?;
         let home = site.make_private_folder(&format!("home-{name}"))?;
         chown(&home, Some(User::Client.uid()), Some(User::Client.uid()))?;
-        Ok(Self { program: site.folder().join("vmsgate-shim"), home, host })
+        Ok(Self { program: site.folder().join("vmsgate-shim"), home, wine: None, host })
+    }
+
+    /// Puts a machine on the internet whose user has Windows. Programs other than the shim are still this system's.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn windows(site: &Site, name: &str) -> Result<Self> {
+        let machine = Self::new(site, name)?;
+        let wine = Wine::install(&machine.host.namespace, &machine.home)?;
+        Ok(Self { wine: Some(wine), ..machine })
+    }
+
+    /// The user's Windows, if that is what the machine has.
+    #[must_use]
+    pub fn wine(&self) -> Option<&Wine> {
+        self.wine.as_ref()
     }
 
     /// A path in the user's home.
@@ -83,13 +103,64 @@ impl ShimMachine {
         self.shim_as(User::Client, arguments)
     }
 
-    /// The same with the rights of `user`.
+    /// The same with the rights of `user`, where the machine is no Windows.
     #[must_use]
     pub fn shim_as(&self, user: User, arguments: &[&str]) -> Command {
-        let mut command = command(&self.host.namespace, user, &self.program);
-        command.args(arguments).current_dir(&self.home).env("XDG_RUNTIME_DIR", &self.home);
+        match &self.wine {
+            Some(wine) => self.run(&wine.shim(), arguments),
+            None => {
+                let mut command = self.at_home(user, &self.program);
+                command.args(arguments);
+                command
+            }
+        }
+    }
+
+    fn at_home(&self, user: User, program: &Path) -> Command {
+        let mut command = command(&self.host.namespace, user, program);
+        command.current_dir(&self.home).env("XDG_RUNTIME_DIR", &self.home);
         command.env("HOME", &self.home).env("RUST_BACKTRACE", "0");
+        command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
         command
+    }
+
+    /// One of the user's programs, with the user's surroundings.
+    #[must_use]
+    pub fn run(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = match &self.wine {
+            Some(wine) => wine.command(&self.host.namespace, program),
+            None => self.at_home(User::Client, program),
+        };
+        command.args(arguments);
+        command
+    }
+
+    /// A path that the shim has told, as this system has it.
+    #[must_use]
+    pub fn here(&self, path: &str) -> PathBuf {
+        self.wine.as_ref().map_or_else(|| PathBuf::from(path), |wine| wine.here(path))
+    }
+
+    /// Everything in the user's own folders but temporary files, links not followed.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn files(&self) -> Result<BTreeSet<PathBuf>> {
+        let mut found = BTreeSet::new();
+        let mut folders = vec![self.wine.as_ref().map_or_else(|| self.home.clone(), Wine::users)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                if entry.file_name() == "Temp" {
+                    continue;
+                }
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                }
+                found.insert(entry.path());
+            }
+        }
+        Ok(found)
     }
 
     /// Brings up a profile that is on the machine, and waits until it is connected.
@@ -106,7 +177,9 @@ impl ShimMachine {
     /// When the product refuses or does not connect in time.
     pub fn up_as(self, user: User, profile: PathBuf, arguments: &[&str]) -> Result<ShimClient> {
         let mut up = self.shim_as(user, &["up"]);
-        up.arg(&profile).args(arguments);
+        // Windows has other paths; both find a file of the user's home, the present folder, by its name.
+        let path = if self.wine.is_some() { profile.strip_prefix(&self.home)? } else { &profile };
+        up.arg(path).args(arguments);
         let process = Process::start("vmsgate-shim up", up)?;
         let client = ShimClient { process, profile, machine: self };
         client.wait_until_connected()?;
@@ -229,6 +302,15 @@ impl ShimClient {
     pub fn into_machine(self) -> Result<ShimMachine> {
         self.process.wait()?;
         Ok(self.machine)
+    }
+
+    /// Waits until the shim has ended by itself: its machine, its exit status, and what it printed.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn wait(self) -> Result<(ShimMachine, ExitStatus, String)> {
+        let (status, output) = self.process.wait()?;
+        Ok((self.machine, status, output))
     }
 
     /// Asks the shim until the gateway has told it a warning that contains `text`.
