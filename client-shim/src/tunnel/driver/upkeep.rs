@@ -70,7 +70,7 @@ impl Driver {
     /// tunnel is answered from there, and nothing is lost. Where it leads to another gateway only a handshake is
     /// answered, and what is open here would be unknown there: so that waits until nothing is.
     fn call_home(&mut self, count: u32, busy: bool, now: Instant) {
-        if count % LOOK_UP_HOME == 0 {
+        if count.is_multiple_of(LOOK_UP_HOME) {
             self.resolver.begin_preferred();
         }
         let home: Vec<_> = self.resolver.preferred().iter().copied().filter(|at| has_route(*at)).collect();
