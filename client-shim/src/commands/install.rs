@@ -11,7 +11,7 @@ use crate::instance;
 use crate::setup::{self, SetupError};
 
 pub fn install(args: &InstallArgs, printer: &Printer) -> Result<Exit, CliError> {
-    let profile = read_profile(&args.profile, printer)?;
+    let profile = read_profile(&args.profile)?;
     let file = profile.file.as_deref().unwrap_or(&args.profile);
     let installed = setup::install(&profile.name, file, !args.no_log_on).map_err(refused)?;
     if printer.is_json() {

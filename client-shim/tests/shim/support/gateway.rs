@@ -20,7 +20,7 @@ use vmsgate_tunnel::guard::HandshakeLimits;
 use vmsgate_tunnel::netstack::{ConnectionId, NetStack, OwnerId, StackConfig};
 use vmsgate_tunnel::noise::Identity;
 use vmsgate_tunnel::packet::Packet;
-use vmsgate_tunnel::peer::{Access, ClientConfig, ClientKey, ClientKind};
+use vmsgate_tunnel::peer::{ClientConfig, ClientKey, ClientKind};
 use vmsgate_tunnel::policy::{Grant, PolicyBuilder, Protocol};
 use vmsgate_tunnel::sink::{DatagramQueue, InnerSink};
 use x25519_dalek::PublicKey;
