@@ -27,6 +27,10 @@ impl Listener {
         let file = folder.join(format!("{profile}.{ENDING}"));
         let unusable = |source| InstanceError::Unusable { path: file.clone(), source };
         fs::create_dir_all(&folder).map_err(unusable)?;
+        // Wine lets several processes make the first end of one pipe; Windows, where two start at once, only one.
+        if is_running(profile) {
+            return Err(InstanceError::AlreadyUp(profile.to_owned()));
+        }
         let pipe = match Channel::open(&channel(profile)) {
             Err(_) if is_running(profile) => return Err(InstanceError::AlreadyUp(profile.to_owned())),
             opened => opened.map_err(unusable)?,

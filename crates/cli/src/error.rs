@@ -72,8 +72,14 @@ impl CliError {
     }
 }
 
+/// Of `winerror.h`; no kind of error stands for it.
+const ERROR_PIPE_NOT_CONNECTED: i32 = 233;
+
 fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
-    let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    let closed = |error: &io::Error| {
+        error.kind() == io::ErrorKind::BrokenPipe
+            || cfg!(windows) && error.raw_os_error() == Some(ERROR_PIPE_NOT_CONNECTED)
+    };
     error.downcast_ref().is_some_and(closed) || error.source().is_some_and(is_closed_pipe)
 }
 
