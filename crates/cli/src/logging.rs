@@ -25,8 +25,7 @@ pub enum Verbosity {
 ///
 /// A second call changes nothing, so tests may call it freely.
 pub fn init(args: &OutputArgs, default: Verbosity) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives(args, default)));
+    let filter = filter(args, default);
     let terminal = io::stderr().is_terminal();
     let format = args.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
@@ -34,6 +33,21 @@ pub fn init(args: &OutputArgs, default: Verbosity) {
         LogFormat::Text => builder.with_ansi(colour_allowed(terminal)).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
     };
+}
+
+/// The same for a program that has the whole screen to itself: lines without time and colour, each written to one
+/// `writer`.
+pub fn init_into<W: io::Write>(
+    args: &OutputArgs,
+    default: Verbosity,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+) {
+    let builder = fmt().with_env_filter(filter(args, default)).with_writer(writer);
+    let _ = builder.with_ansi(false).with_target(false).without_time().try_init();
+}
+
+fn filter(args: &OutputArgs, default: Verbosity) -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives(args, default)))
 }
 
 /// Libraries stay at warnings until the second `-v`. boringtun reports every stray packet of the internet and

@@ -65,6 +65,11 @@ impl Printer {
         self.out_width.is_some()
     }
 
+    /// Whether text on stdout may be in colour.
+    pub fn shows_colour(&self) -> bool {
+        self.colour_out
+    }
+
     /// One line of data.
     pub fn line(&self, line: impl Display) -> io::Result<()> {
         writeln!(lock(&self.out), "{line}")
