@@ -14,6 +14,9 @@ use vmsgate_pump::{PumpEnd, Traffic, pump};
 use crate::loopback::Target;
 use crate::tunnel::{Connections, DialError, Link, Tunnel};
 
+/// Ports whose failures are remembered; a site has fewer, and whoever may ask for any address may name more.
+const MAX_FAILING: usize = 4096;
+
 /// A connection that did not come about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -28,8 +31,16 @@ pub struct Failure {
 pub struct Tally {
     open: Cell<usize>,
     last_failure: RefCell<Option<Failure>>,
-    /// Ports of servers that did not answer the last attempt. As many as there are listeners, at most.
-    unreachable: RefCell<BTreeMap<SocketAddr, Failure>>,
+    /// Ports of servers that the last attempt did not reach.
+    failing: RefCell<BTreeMap<SocketAddr, Attempt>>,
+}
+
+/// An attempt that failed.
+#[derive(Debug)]
+struct Attempt {
+    failure: Failure,
+    /// Whether that says something about the server and not about the port alone.
+    unreachable: bool,
 }
 
 /// Opens connections for listeners. Clones share their tally.
@@ -51,9 +62,15 @@ impl Tally {
 
     /// The newest failure to reach any port of these addresses that was not reached since.
     pub fn unreachable(&self, addresses: &[IpAddr]) -> Option<Failure> {
-        let unreachable = self.unreachable.borrow();
-        let failures = unreachable.iter().filter(|(remote, _)| addresses.contains(&remote.ip()));
-        failures.map(|(_, failure)| failure).max_by_key(|failure| failure.time).cloned()
+        let failing = self.failing.borrow();
+        let attempts = failing.iter().filter(|(remote, _)| addresses.contains(&remote.ip()));
+        let unreachable = attempts.map(|(_, attempt)| attempt).filter(|attempt| attempt.unreachable);
+        unreachable.map(|attempt| &attempt.failure).max_by_key(|failure| failure.time).cloned()
+    }
+
+    /// Why the newest connection to a target did not come about.
+    pub fn failure_of(&self, target: &Target) -> Option<Failure> {
+        self.failing.borrow().get(target.remotes.last()?).map(|attempt| attempt.failure.clone())
     }
 
     pub fn last_failure(&self) -> Option<Failure> {
@@ -110,18 +127,20 @@ async fn carry(
 
 impl Tally {
     fn reached(&self, target: &Target) {
-        let mut unreachable = self.unreachable.borrow_mut();
+        let mut failing = self.failing.borrow_mut();
         target.remotes.iter().for_each(|remote| {
-            unreachable.remove(remote);
+            failing.remove(remote);
         });
     }
 
     fn note(&self, error: DialError, target: &Target, is_connected: bool) {
         let to = target.remotes.last().map(ToString::to_string).unwrap_or_default();
         let failure = Failure { time: Timestamp::now(), to, reason: error.to_string() };
-        if is_connected && matches!(error, DialError::Unreachable | DialError::TimedOut) {
-            let failures = target.remotes.iter().map(|remote| (*remote, failure.clone()));
-            self.unreachable.borrow_mut().extend(failures);
+        let unreachable = matches!(error, DialError::Unreachable | DialError::TimedOut);
+        let mut failing = self.failing.borrow_mut();
+        if is_connected && failing.len() < MAX_FAILING {
+            let attempt = || Attempt { failure: failure.clone(), unreachable };
+            failing.extend(target.remotes.iter().map(|remote| (*remote, attempt())));
         }
         *self.last_failure.borrow_mut() = Some(failure);
     }
@@ -157,5 +176,29 @@ impl Drop for Waiting {
         if let Some(socket) = &self.0 {
             let _ = socket.set_zero_linger();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_fails_until_a_connection_to_it_comes_about() {
+        let target = |port| Target { remotes: vec![([192, 168, 10, 21], port).into()] };
+        let addresses = [[192, 168, 10, 21].into()];
+        let tally = Tally::default();
+        tally.note(DialError::Refused, &target(80), true);
+        tally.note(DialError::TimedOut, &target(7563), true);
+        tally.note(DialError::TimedOut, &target(22331), false);
+
+        let failure = tally.failure_of(&target(7563)).unwrap();
+        assert_eq!(failure.to, "192.168.10.21:7563");
+        assert_eq!(tally.unreachable(&addresses), Some(failure));
+        assert!(tally.failure_of(&target(80)).is_some());
+        assert_eq!(tally.failure_of(&target(22331)), None, "without a gateway nothing is known");
+        tally.reached(&target(7563));
+        assert_eq!(tally.failure_of(&target(7563)), None);
+        assert_eq!(tally.unreachable(&addresses), None, "a refusal comes from somebody who is there");
     }
 }

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use vmsgate_exchange::refusal::{Reason, Refusal};
 
-use crate::carrier::Failure;
+use crate::carrier::{Failure, Tally};
 use crate::keys::{KeyState, fingerprint};
-use crate::loopback::{Listeners, Origin, Trouble};
+use crate::loopback::{Listeners, Origin, Planned, Trouble};
 use crate::shim::{Inner, State};
 use crate::site::{Server, Site};
 use crate::tun::{NamesState, Routing};
@@ -141,6 +141,8 @@ pub struct ListenerReport {
     pub service: String,
     /// Why it does not listen.
     pub error: Option<ErrorReport>,
+    /// The newest connection, if it did not come about.
+    pub last_failure: Option<Failure>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +161,8 @@ pub struct ForwardReport {
     pub error: Option<ErrorReport>,
     /// Why the gateway will probably refuse it.
     pub warning: Option<String>,
+    /// The newest connection, if it did not come about.
+    pub last_failure: Option<Failure>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,10 +205,10 @@ impl Report {
             servers: servers
                 .map(|s| ServerReport {
                     unreachable: tally.as_ref().and_then(|tally| tally.unreachable(&s.addresses)),
-                    ..ServerReport::new(s, addresses.of(&s.name), listeners, routing)
+                    ..ServerReport::new(s, addresses.of(&s.name), listeners, routing, tally.as_deref())
                 })
                 .collect(),
-            forwards: forwards(listeners),
+            forwards: forwards(listeners, tally.as_deref()),
         }
     }
 }
@@ -268,12 +272,14 @@ impl ServerReport {
         loopback: Option<Ipv4Addr>,
         listeners: &Listeners,
         routing: Option<&Routing>,
+        tally: Option<&Tally>,
     ) -> Self {
         let own = listeners.iter().filter_map(|(listen, planned, trouble)| match &planned.origin {
             Origin::Server { name, service } if *name == server.name => Some(ListenerReport {
                 listen,
                 service: service.clone(),
                 error: trouble.map(ErrorReport::new),
+                last_failure: last_failure(planned, tally),
             }),
             Origin::Server { .. } | Origin::Forward(_) => None,
         });
@@ -308,13 +314,18 @@ fn routes(server: &Server, routing: &Routing) -> Vec<RouteReport> {
     server.addresses.iter().filter_map(of).collect()
 }
 
-fn forwards(listeners: &Listeners) -> Vec<ForwardReport> {
+fn last_failure(planned: &Planned, tally: Option<&Tally>) -> Option<Failure> {
+    tally?.failure_of(planned.target.as_ref().ok()?)
+}
+
+fn forwards(listeners: &Listeners, tally: Option<&Tally>) -> Vec<ForwardReport> {
     let forwards = listeners.iter().filter_map(|(listen, planned, trouble)| match &planned.origin {
         Origin::Forward(text) => Some(ForwardReport {
             listen,
             forward: text.clone(),
             error: trouble.map(ErrorReport::new),
             warning: planned.doubt.clone(),
+            last_failure: last_failure(planned, tally),
         }),
         Origin::Server { .. } => None,
     });

@@ -156,6 +156,7 @@ fn what_the_gateway_refuses_is_reset_and_reported() {
         let mgmt = site.name("mgmt");
         let expected = format!("your role does not include port 1433 of {mgmt}; it includes 8081, 8082");
         assert_eq!(warning, Some(expected.as_str()));
+        assert_eq!(report.forwards[0].last_failure, report.last_failure);
         assert_eq!(report.last_failure.expect("it is remembered").to, "192.168.10.10:1433");
         running.shim.stop().await;
     });
