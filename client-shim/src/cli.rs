@@ -31,7 +31,9 @@ pub enum Command {
     /// network interface that is gone when the shim ends, however it ends. That needs the right to configure the network:
     /// run it by sudo, or once `sudo setcap cap_net_admin+ep $(command -v vmsgate-shim)`.
     ///
-    /// With --json it prints, whenever the servers change, the report that `status --json` prints.
+    /// On a terminal it shows a live view; `q` or Ctrl-C ends it. Elsewhere, and with --log-format, it prints the servers
+    /// when they change, and a log. With --json that is the report that `status --json` prints; with --quiet there are
+    /// errors only.
     #[command(after_long_help = after_help!("\
   vmsgate-shim up alice.conf
   vmsgate-shim up alice.conf --forward 8443=mgmt:443

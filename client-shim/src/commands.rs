@@ -12,12 +12,12 @@ pub mod rotate;
 pub mod status;
 pub mod up;
 
-mod display;
 mod ending;
 mod first_answer;
 mod keys;
 mod refusal;
 mod tables;
+mod view;
 
 use std::future::Future;
 

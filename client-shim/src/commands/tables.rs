@@ -100,13 +100,18 @@ fn remarks(report: &Report) -> impl Iterator<Item = (&str, String)> {
     });
     let forwards = report.forwards.iter();
     let doubted = forwards.filter_map(|f| Some((f.forward.as_str(), f.warning.clone()?)));
-    let offset = report.site.as_ref().map(|site| site.clock_offset_ms).unwrap_or_default();
-    let differ = (offset.unsigned_abs() > CLOCK_TOLERANCE_MS).then(|| {
+    let differ = clock(report).map(|text| ("clock", text));
+    omitted.chain(unreachable).chain(doubted).chain(differ)
+}
+
+/// A word about clocks that differ too much.
+pub fn clock(report: &Report) -> Option<String> {
+    let offset = report.site.as_ref()?.clock_offset_ms;
+    (offset.unsigned_abs() > CLOCK_TOLERANCE_MS).then(|| {
         let by = human::duration(Duration::from_millis(offset.unsigned_abs()));
         let direction = if offset > 0 { "behind" } else { "ahead of" };
-        ("clock", format!("this machine is {by} {direction} the gateway; Smart Client needs the right time"))
-    });
-    omitted.chain(unreachable).chain(doubted).chain(differ)
+        format!("this machine is {by} {direction} the gateway; Smart Client needs the right time")
+    })
 }
 
 /// The ports that listen; the others are listed with their errors.

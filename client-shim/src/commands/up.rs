@@ -5,7 +5,6 @@ use std::path::Path;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use vmsgate_cli::args::OutputArgs;
-use vmsgate_cli::logging::{self, Verbosity};
 use vmsgate_cli::{CliError, Exit, OrFail, Printer};
 use vmsgate_shim::hosts::HostsFile;
 use vmsgate_shim::profile::{self, Profile, ProfileError};
@@ -13,10 +12,10 @@ use vmsgate_shim::profile::{self, Profile, ProfileError};
 use vmsgate_shim::tun::Adapter;
 use vmsgate_shim::{Event, Forward, Report, Shim, loopback};
 
-use super::display::{self, Display};
 use super::ending::Ending;
 use super::first_answer::FirstAnswer;
 use super::hosts::Names;
+use super::view::{REFRESH, Screen};
 use crate::cli::{Mode, UpArgs};
 use crate::instance::{Instance, InstanceError, PLACE_HINT};
 
@@ -26,9 +25,7 @@ pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<
     if args.interface.is_some() && *mode != Mode::Tun {
         return Err(CliError::user("--interface is for --mode tun").hint("add `--mode tun`, or leave it out"));
     }
-    let display = Display::new(printer, output);
-    // The live line shows the milestones itself.
-    logging::init(output, if display.is_live() { Verbosity::Warnings } else { Verbosity::Milestones });
+    let screen = Screen::choose(printer, output);
     let profile = read_profile(path)?;
     probe_forwards(forwards)?;
     // While there is one thread: rights belong to threads.
@@ -41,7 +38,7 @@ pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<
         let instance = claim(&profile, printer)?;
         let hosts = hosts.clone().map(|file| file.map_or_else(HostsFile::of_this_machine, HostsFile::at));
         let names = hosts.map(|file| Names::prepare(file, &profile.name)).transpose()?;
-        run(profile, forwards.clone(), way, display, instance, names).await
+        run(profile, forwards.clone(), way, screen, instance, names).await
     })?
 }
 
@@ -110,12 +107,12 @@ async fn run(
     profile: Profile,
     forwards: Vec<Forward>,
     way: Way,
-    mut display: Display<'_>,
+    mut screen: Screen<'_>,
     mut instance: Option<Instance>,
     names: Option<Names>,
 ) -> Result<Exit, CliError> {
     let mut ending = Ending::listen().or_unexpected("cannot wait for Ctrl-C")?;
-    let mut refresh = tokio::time::interval(display::REFRESH);
+    let mut refresh = tokio::time::interval(REFRESH);
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
     let (tell, mut events) = mpsc::unbounded_channel();
@@ -136,23 +133,31 @@ async fn run(
         }
     };
     tokio::pin!(serve);
+    screen.open().or_unexpected("cannot use the terminal")?;
     let shown = loop {
-        tokio::select! {
+        let shown = tokio::select! {
             Some(event) = events.recv() => {
                 keep(names.as_ref(), &event, &shim.report());
-                if let Err(error) = display.event(&event, &shim.report()) {
-                    break Err(error.into());
-                }
+                screen.event(&event, &shim.report())
             }
+            _ = refresh.tick(), if screen.is_live() => screen.refresh(&shim.report()),
+            input = screen.input() => match screen.follow(input, &shim.report()) {
+                Ok(true) => break Ok(()),
+                Ok(false) => Ok(()),
+                Err(error) => Err(error),
+            },
             error = &mut given_up => break Err(error),
-            _ = refresh.tick(), if display.is_live() => display.refresh(&shim.report()),
-            () = &mut serve => {}
+            () = &mut serve => Ok(()),
             () = ending.wished() => break Ok(()),
+        };
+        if let Err(error) = shown {
+            break Err(error.into());
         }
     };
-    display.finish();
+    let closed = screen.close(&shim.report());
     shim.stop().await;
     shown?;
+    closed?;
     Ok(Exit::Done)
 }
 

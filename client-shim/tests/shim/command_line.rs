@@ -1,8 +1,9 @@
 //! The program as people and scripts see it: output, exit status, the status socket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::{Server, Site, invite};
 use serde_json::Value;
@@ -101,6 +102,23 @@ fn up_says_where_the_servers_are_and_the_other_commands_agree() {
     assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(up.terminate(), 0);
     assert!(!socket.exists());
+}
+
+#[test]
+fn a_quiet_up_says_nothing_as_long_as_all_is_well() {
+    let site = Site::new();
+    let _gateway = site.start(&servers(&site));
+    let mut command = command(&site, &["up", site.profile_file().to_str().unwrap(), "--quiet"]);
+    let mut up = Up(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // The servers are what it would tell of.
+    while !run(&site, &["status", "--json"]).1.contains(&site.name("rec")) {
+        assert!(Instant::now() < deadline && up.0.try_wait().unwrap().is_none(), "it does not connect");
+    }
+    let (stdout, stderr) = (up.0.stdout.take().unwrap(), up.0.stderr.take().unwrap());
+    assert_eq!(up.terminate(), 0);
+    let text = |stream: Box<dyn Read>| io::read_to_string(stream).unwrap();
+    assert_eq!((text(Box::new(stdout)), text(Box::new(stderr))), (String::new(), String::new()));
 }
 
 #[test]

@@ -9,5 +9,7 @@ mod end_to_end;
 mod failover;
 mod hosts;
 mod keys;
+#[cfg(unix)]
+mod live_view;
 mod refusal;
 mod support;
