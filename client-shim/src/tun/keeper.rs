@@ -24,14 +24,14 @@ use crate::tunnel::{Kernel, Link};
 pub(crate) struct Keeper {
     routing: Rc<Routing>,
     allowed: Rc<Allowed>,
-    /// Its end takes the process that keeps the routes with it.
-    _helper: Helper,
     outcomes: Lines<BufReader<OwnedReadHalf>>,
     wishes: OwnedWriteHalf,
     inside: Vec<IpAddr>,
     host: String,
     /// The newest wish; none before the first.
     asked: Option<Wish>,
+    /// Dropped last: it waits for the process that keeps the routes, which ends once the socket is closed.
+    _helper: Helper,
 }
 
 impl Keeper {
