@@ -167,7 +167,7 @@ fn connections_survive_a_change_of_address_and_new_ones_a_restart_of_the_gateway
     let (net, old) = (host.v4.octets()[2], host.v4);
     host.namespace
         .ip(&format!(
-            "addr add 198.18.{net}.77/24 dev eth0\naddr del {old}/24 dev eth0\nroute replace default via 198.18.{net}.1"
+            "addr del {old}/24 dev eth0\naddr add 198.18.{net}.77/24 dev eth0\nroute add default via 198.18.{net}.1"
         ))
         .unwrap();
     assert_eq!(download.finish().unwrap(), (FILE_BYTES as u64, site.web.checksum.clone()));
@@ -258,7 +258,7 @@ fn without_the_right_one_line_says_what_is_missing_and_how_to_give_it() {
         Some("error: --mode tun needs the right to configure the network (CAP_NET_ADMIN)"),
         "{text}"
     );
-    let hint = lines.next().unwrap();
+    let hint = lines.find(|line| line.starts_with("hint: ")).unwrap();
     assert!(hint.contains("sudo vmsgate-shim up anna-laptop.conf --mode tun"), "{text}");
     assert!(hint.contains("setcap cap_net_admin+ep"), "{text}");
     assert_eq!(everything(&machine.host.namespace), before);
