@@ -21,6 +21,7 @@ pub mod recording;
 pub mod reference;
 pub mod relay;
 pub mod require;
+pub mod resolved;
 pub mod shim;
 pub mod site;
 pub mod sniffer;

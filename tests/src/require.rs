@@ -47,6 +47,15 @@ pub fn has(programs: &[&str]) -> bool {
     holds(missing(programs))
 }
 
+/// Whether the current test, which needs a file that no package installs, can run; says why not, aloud, when it cannot.
+///
+/// # Panics
+/// When it is missing although [`REQUIRE`] is `1`.
+#[must_use]
+pub fn has_file(path: &std::path::Path) -> bool {
+    holds((!path.exists()).then(|| format!("{} is missing (.ci/run puts it there)", path.display())))
+}
+
 fn holds(lack: Option<String>) -> bool {
     let Some(lack) = lack else { return true };
     let current = thread::current();

@@ -73,6 +73,12 @@ impl ShimMachine {
         self.wine.as_ref()
     }
 
+    /// The program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// A path in the user's home.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Read,
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     thread,
     time::Instant,
 };
@@ -18,9 +18,10 @@ use vmsgate_tests::{
     carries,
     curl::{self, Download},
     netns::{self, Netns},
-    process::{PATIENCE, User, capture},
+    process::{PATIENCE, Process, User, capture},
     recording::RECORDER,
     require::can_run,
+    resolved::{self, NameServer, Resolved},
     shim::{ShimClient, ShimMachine},
     site::{self, Site},
     topology::{Family, Server},
@@ -199,6 +200,41 @@ fn nothing_stays_behind_after_an_orderly_end_and_after_a_kill() {
         let host = &machine.host.namespace;
         until("all is as before", || everything(host) == before && programs(host) == 0);
     }
+}
+
+#[test]
+fn the_sites_names_are_asked_at_the_gateway_and_all_others_where_they_were_before() {
+    let Some(site) = site(Family::V4) else { return };
+    if !resolved::can_run() {
+        return;
+    }
+    let machine = ShimMachine::new(&site, NAME).unwrap();
+    let profile = machine.take(&site.add_client(NAME, "smart-client").unwrap(), NAME).unwrap();
+    let [a, b, c, _] = machine.host.v4.octets();
+    let (router, elsewhere) = (Ipv4Addr::new(a, b, c, 1), Ipv4Addr::new(203, 0, 113, 7));
+    let home = NameServer::start(&site.topology.internet, router, elsewhere).unwrap();
+    let resolver = Resolved::start(&machine.host.namespace).unwrap();
+    capture(resolver.command("resolvectl").args(["dns", "eth0", &router.to_string()])).unwrap();
+    assert_eq!(resolver.address_of("mgmt.vms.local.example.org").unwrap(), elsewhere);
+
+    let mut up = resolver.command(machine.program().to_str().unwrap());
+    up.args(["up", "--mode", "tun"]).arg(&profile);
+    let shim = Process::start("vmsgate-shim up", up).unwrap();
+    shim.wait_for_line("the shim to be ready", |line| line.contains("ready: gw-test")).unwrap();
+
+    for server in Server::ALL {
+        assert_eq!(resolver.address_of(&format!("{}.vms.local", server.name())).unwrap(), server.v4());
+    }
+    assert_eq!(resolver.address_of("www.example.org").unwrap(), elsewhere);
+    let asked = home.asked();
+    assert!(asked.contains("www.example.org"), "{asked:?}");
+    assert!(!asked.iter().any(|name| name.ends_with("vms.local")), "{asked:?}");
+
+    shim.signal(Signal::SIGKILL).unwrap();
+    shim.wait().unwrap();
+    let settings = || capture(&mut resolver.command("resolvectl")).unwrap();
+    until("the resolver has forgotten the gateway", || !settings().contains(GATEWAY[0]));
+    assert_eq!(resolver.address_of("www.example.net").unwrap(), elsewhere);
 }
 
 #[test]
