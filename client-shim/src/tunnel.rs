@@ -14,6 +14,7 @@
 mod connections;
 mod driver;
 mod echo;
+mod echoes;
 mod endpoint;
 #[cfg_attr(not(target_os = "linux"), path = "tunnel/kernel/elsewhere.rs")]
 mod kernel;
@@ -26,6 +27,7 @@ mod supervisor;
 mod way;
 
 pub use connections::{Connections, DialError};
+pub(crate) use echoes::Echoes;
 pub(crate) use kernel::Kernel;
 pub use link::{InUse, Link, LinkState};
 pub(crate) use mover::Mover;

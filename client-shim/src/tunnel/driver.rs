@@ -18,6 +18,7 @@ use vmsgate_tunnel::packet::{Packet, Transport};
 
 use super::connections::Connections;
 use super::echo;
+use super::echoes::{Question, Waiting};
 use super::endpoint::Resolver;
 use super::kernel::Kernel;
 use super::link::Link;
@@ -54,6 +55,10 @@ pub(super) struct Driver {
     moves: mpsc::Receiver<Move>,
     /// The endpoints beside the preferred one.
     others: watch::Receiver<Vec<Endpoint>>,
+    /// Echoes that were asked for.
+    questions: mpsc::Receiver<Question>,
+    /// Those under way.
+    echoes: Waiting,
     /// Who waits for the move under way.
     moving: Option<oneshot::Sender<bool>>,
     /// Our tunnel address and the gateway's, for echoes.
@@ -80,6 +85,7 @@ pub(super) struct DriverParts {
     pub(super) link: watch::Sender<Link>,
     pub(super) moves: mpsc::Receiver<Move>,
     pub(super) others: watch::Receiver<Vec<Endpoint>>,
+    pub(super) questions: mpsc::Receiver<Question>,
     /// The gateway's address outside, and a socket of its family.
     pub(super) endpoint: SocketAddr,
     pub(super) socket: UdpSocket,
@@ -95,6 +101,7 @@ impl Driver {
             Some((*own, *gateway))
         });
         let mtu = usize::from(parts.mtu);
+        let echo_identifier = rng.u16(..);
         Self {
             socket: parts.socket,
             client: ClientState::new(parts.settings, parts.endpoint, now, rng.u64(..)),
@@ -108,9 +115,11 @@ impl Driver {
             link: parts.link,
             moves: parts.moves,
             others: parts.others,
+            questions: parts.questions,
+            echoes: Waiting::new(echo_identifier.wrapping_add(1)),
             moving: None,
             echo_ends,
-            echo_identifier: rng.u16(..),
+            echo_identifier,
             gateway_addresses: parts.gateway_addresses,
             scratch: vec![0; mtu],
             mtu,
@@ -151,6 +160,7 @@ impl Driver {
                     self.resolver.begin();
                 }
                 Some(next) = self.moves.recv() => self.begin_move(next),
+                Some(question) = self.questions.recv() => self.ask(question),
                 () = self.connections.stack().work() => {}
                 ready = ready(&mut self.kernel), if has_room => if let Err(error) = ready {
                     self.lose_kernel(&error);
@@ -186,6 +196,7 @@ impl Driver {
             kernel,
             supervisor,
             echo_identifier,
+            echoes,
             gateway_addresses,
             ..
         } = self;
@@ -203,6 +214,12 @@ impl Driver {
                     Transport::EchoReply { identifier } if identifier == *echo_identifier => {
                         if let Some(sequence) = echo::sequence_of(packet) {
                             supervisor.echoed(sequence, now);
+                        }
+                        true
+                    }
+                    Transport::EchoReply { identifier } if identifier == echoes.identifier => {
+                        if let Some(sequence) = echo::sequence_of(packet) {
+                            echoes.answered(sequence, now);
                         }
                         true
                     }
@@ -304,7 +321,9 @@ impl Driver {
 
     fn flush(&mut self) -> bool {
         let flushed = self.outbox.0.try_flush(&self.socket);
-        let errors = self.outbox.0.stats().dropped_error;
+        let stats = self.outbox.0.stats();
+        // A datagram that is too big for the way out would be for another socket too.
+        let errors = stats.dropped_error - stats.dropped_too_big;
         if errors != self.send_errors {
             self.send_errors = errors;
             self.supervisor.send_failed();

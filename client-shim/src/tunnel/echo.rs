@@ -7,19 +7,30 @@
 use std::net::IpAddr;
 
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, Icmpv6Packet, Icmpv6Repr, IpProtocol, IpRepr};
+use smoltcp::wire::{
+    IPV4_HEADER_LEN, IPV6_HEADER_LEN, Icmpv4Packet, Icmpv4Repr, Icmpv6Packet, Icmpv6Repr, IpProtocol, IpRepr,
+};
 use vmsgate_tunnel::packet::Packet;
 
 const HOP_LIMIT: u8 = 64;
+/// Of an echo, in both families.
+const ICMP_HEADER: usize = 8;
 
-/// Writes an echo request into `packet` and returns its length; nothing if it does not fit or the families differ.
+/// The largest packet that is asked with, which is the largest MTU that a profile may have.
+const MAX_BYTES: usize = 9000;
+
+/// Writes an echo request of at least `bytes` bytes into `packet` and returns its length; nothing if it does not fit or
+/// the families differ.
 pub(super) fn write_request(
     (source, destination): (IpAddr, IpAddr),
     (ident, seq_no): (u16, u16),
+    bytes: usize,
     packet: &mut [u8],
 ) -> Option<usize> {
+    static PAYLOAD: [u8; MAX_BYTES] = [0; MAX_BYTES];
     let checksums = ChecksumCapabilities::default();
-    let data = &[][..];
+    let headers = ICMP_HEADER + if destination.is_ipv4() { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN };
+    let data = PAYLOAD.get(..bytes.saturating_sub(headers))?;
     let (protocol, length) = match destination {
         IpAddr::V4(_) => (IpProtocol::Icmp, Icmpv4Repr::EchoRequest { ident, seq_no, data }.buffer_len()),
         IpAddr::V6(_) => (IpProtocol::Icmpv6, Icmpv6Repr::EchoRequest { ident, seq_no, data }.buffer_len()),
@@ -66,8 +77,12 @@ mod tests {
     fn a_request_is_sound_and_its_reply_is_recognised() {
         for (source, destination) in [("10.99.0.2", "10.99.0.1"), ("fd00:99::2", "fd00:99::1")] {
             let ends = (source.parse().unwrap(), destination.parse().unwrap());
-            let (mut request, mut answer) = ([0; 128], [0; 128]);
-            let len = write_request(ends, (7, 4711), &mut request).unwrap();
+            let (mut request, mut answer) = ([0; 1420], [0; 1420]);
+            for bytes in [0, 576, 1419] {
+                let len = write_request(ends, (7, 4711), bytes, &mut request);
+                assert_eq!(len, Some(bytes.max(if destination.contains(':') { 48 } else { 28 })));
+            }
+            let len = write_request(ends, (7, 4711), 1420, &mut request).unwrap();
             let packet = Packet::parse(&request[..len]).unwrap();
             assert_eq!(packet.transport, Transport::EchoRequest { identifier: 7 });
 
@@ -81,7 +96,8 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_not() {
         let (v4, v6) = ("10.99.0.2".parse().unwrap(), "fd00:99::1".parse().unwrap());
-        assert_eq!(write_request((v4, v6), (7, 1), &mut [0; 128]), None);
-        assert_eq!(write_request((v4, v4), (7, 1), &mut [0; 20]), None);
+        assert_eq!(write_request((v4, v6), (7, 1), 0, &mut [0; 128]), None);
+        assert_eq!(write_request((v4, v4), (7, 1), 0, &mut [0; 20]), None);
+        assert_eq!(write_request((v4, v4), (7, 1), usize::MAX, &mut [0; 128]), None);
     }
 }

@@ -152,7 +152,7 @@ mod tests {
     fn with_packet<T>(source: &str, destination: &str, ask: impl Fn(&Packet<'_>) -> T) -> T {
         let mut buffer = [0; 128];
         let ends = (source.parse().unwrap(), destination.parse().unwrap());
-        let len = echo::write_request(ends, (1, 1), &mut buffer).unwrap();
+        let len = echo::write_request(ends, (1, 1), 0, &mut buffer).unwrap();
         ask(&Packet::parse(&buffer[..len]).unwrap())
     }
 

@@ -41,6 +41,8 @@ pub struct Link {
     /// None before the gateway's name was resolved.
     pub in_use: Option<InUse>,
     pub handshake_age: Option<Duration>,
+    /// How long the newest handshake took that we began.
+    pub handshake_time: Option<Duration>,
     pub round_trip: Option<Duration>,
     /// Bytes of datagrams, as they cross the network.
     pub bytes_received: u64,
@@ -59,6 +61,7 @@ impl Link {
             endpoint: None,
             in_use: None,
             handshake_age: None,
+            handshake_time: None,
             round_trip: None,
             bytes_received: 0,
             bytes_sent: 0,

@@ -14,6 +14,7 @@ use vmsgate_tunnel::netstack::{MemoryLimits, NetStack, StackConfig};
 
 use super::connections::Connections;
 use super::driver::{Driver, DriverParts, open_socket};
+use super::echoes::{Echoes, Question};
 use super::endpoint::Resolver;
 use super::kernel::Kernel;
 use super::link::{Link, LinkState};
@@ -36,6 +37,7 @@ pub(crate) struct Tunnel {
     pub(crate) mover: Mover,
     /// The endpoints beside the profile's.
     pub(crate) others: watch::Sender<Vec<Endpoint>>,
+    pub(crate) echoes: Echoes,
     stop: watch::Sender<bool>,
     driver: JoinHandle<()>,
 }
@@ -60,6 +62,7 @@ impl Tunnel {
         let mut resolver = Resolver::new(vec![profile.endpoint.clone()]);
         resolver.set_others(others.clone());
         let (others, others_changed) = watch::channel(others);
+        let (echoes, questions) = Echoes::new();
         let settings = ClientSettings {
             keys,
             addresses: profile.addresses.clone(),
@@ -75,9 +78,10 @@ impl Tunnel {
             link: publisher,
             moves,
             others: others_changed,
+            questions,
         };
         let driver = spawn_local(run(plan, stopping));
-        Self { connections, link, mover, others, stop, driver }
+        Self { connections, link, mover, others, echoes, stop, driver }
     }
 
     /// Tells the gateway about closed connections, and ends.
@@ -104,12 +108,23 @@ struct Plan {
     link: watch::Sender<Link>,
     moves: mpsc::Receiver<Move>,
     others: watch::Receiver<Vec<Endpoint>>,
+    questions: mpsc::Receiver<Question>,
 }
 
 /// Finds the gateway's address, then runs the driver until `stop` becomes true.
 async fn run(plan: Plan, mut stop: watch::Receiver<bool>) {
-    let Plan { settings, gateway_addresses, mtu, connections, kernel, mut resolver, link, moves, others } =
-        plan;
+    let Plan {
+        settings,
+        gateway_addresses,
+        mtu,
+        connections,
+        kernel,
+        mut resolver,
+        link,
+        moves,
+        others,
+        questions,
+    } = plan;
     let (endpoint, socket) = tokio::select! {
         found = first_socket(&mut resolver, &link) => found,
         _ = stop.wait_for(|stop| *stop) => return,
@@ -124,6 +139,7 @@ async fn run(plan: Plan, mut stop: watch::Receiver<bool>) {
         link,
         moves,
         others,
+        questions,
         endpoint,
         socket,
     };

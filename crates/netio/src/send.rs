@@ -37,6 +37,8 @@ pub struct SendStats {
     pub dropped_full: u64,
     /// Refused by the system: no route, too big, refused by the peer's host.
     pub dropped_error: u64,
+    /// Of those, the ones that were larger than the way out allows.
+    pub dropped_too_big: u64,
 }
 
 #[derive(Debug)]
@@ -145,6 +147,7 @@ impl SendQueue {
                 Err(error) => {
                     tracing::debug!(%to, datagrams = count, %error, "datagrams not sent");
                     self.stats.dropped_error += count;
+                    self.stats.dropped_too_big += if quinn_udp::is_msg_size_err(&error) { count } else { 0 };
                 }
             }
             self.stats.calls += 1;

@@ -103,6 +103,7 @@ async fn undeliverable_datagrams_do_not_stop_the_socket() {
     sending.commit(65_535);
     sending.flush(&a).await.unwrap();
     assert!(sending.stats().dropped_error >= 1);
+    assert_eq!(sending.stats().dropped_too_big, 1);
 
     queue(b.local_addr().unwrap(), 5, 100).flush(&a).await.unwrap();
     assert_eq!(receive(&b, 5).await.len(), 5);

@@ -9,6 +9,7 @@ use vmsgate_tunnel::client::ClientEvent;
 
 use super::{Driver, open_socket};
 use crate::tunnel::echo;
+use crate::tunnel::echoes::Question;
 use crate::tunnel::endpoint::next_after;
 use crate::tunnel::link::{InUse, LinkState};
 use crate::tunnel::mover::Move;
@@ -53,7 +54,7 @@ impl Driver {
         }
         if let (Some(sequence), Some(ends)) = (probe, self.echo_ends) {
             let mut packet = [0; 128];
-            if let Some(len) = echo::write_request(ends, (self.echo_identifier, sequence), &mut packet) {
+            if let Some(len) = echo::write_request(ends, (self.echo_identifier, sequence), 0, &mut packet) {
                 self.client.send(&mut packet, len, now, &mut self.outbox);
             }
         }
@@ -64,6 +65,17 @@ impl Driver {
             self.remind(now);
         }
         self.publish(now);
+    }
+
+    /// Sends an echo that was asked for. Without a gateway's address of our family, or above the MTU, it stays unanswered.
+    pub(super) fn ask(&mut self, question: Question) {
+        let Self { client, outbox, scratch, echo_ends, .. } = self;
+        let Some(ends) = *echo_ends else { return };
+        let now = Instant::now();
+        let (sequence, bytes) = self.echoes.note(question, now);
+        if let Some(len) = echo::write_request(ends, (self.echoes.identifier, sequence), bytes, scratch) {
+            client.send(scratch, len, now, outbox);
+        }
     }
 
     /// Asks whether the preferred endpoint is back. Where it leads to the gateway in use, an echo through the present
@@ -78,7 +90,7 @@ impl Driver {
             let mut packet = [0; 128];
             let len = self
                 .echo_ends
-                .and_then(|ends| echo::write_request(ends, (self.echo_identifier, 0), &mut packet));
+                .and_then(|ends| echo::write_request(ends, (self.echo_identifier, 0), 0, &mut packet));
             if let Some(len) = len {
                 self.client.try_at(*at, &mut packet, len, &mut self.outbox);
             }
@@ -168,6 +180,7 @@ impl Driver {
                 post_quantum: status.post_quantum,
             });
             link.handshake_age = status.handshake_age;
+            link.handshake_time = status.round_trip;
             link.round_trip = self.supervisor.round_trip().or(status.round_trip);
             (link.bytes_received, link.bytes_sent) = (traffic.bytes_down, traffic.bytes_up);
         });
