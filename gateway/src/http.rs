@@ -3,7 +3,7 @@
 //!
 //! One connection carries one request: nothing here is asked often enough for keep-alive to pay, and a
 //! connection that ends by itself cannot be held open. The body of a GET is never read, that of a POST by
-//! [`json_body`] alone and up to [`MAX_REQUEST_BYTES`], so a request takes little memory. Whatever a peer does, it is
+//! [`json_body`] up to [`MAX_REQUEST_BYTES`], or counted and dropped as it comes, so a request takes little memory. Whatever a peer does, it is
 //! done with after [`CONNECTION_LIMIT`].
 
 use std::time::Duration;

@@ -24,6 +24,7 @@ use vmsgate_tunnel::peer::ClientKind;
 use super::ask::Asking;
 use super::caller::Caller;
 use super::exchange::{enroll, keys, psk};
+use super::speed;
 use super::state::ControlState;
 use crate::http::{self, HttpError};
 
@@ -50,6 +51,7 @@ fn router(exchange: Exchange) -> Router {
                 .route("/v1/profile", get(profile))
                 .route("/v1/keys", post(keys))
                 .route("/v1/psk", post(psk))
+                .route("/v1/speed", get(speed::download).post(speed::upload))
                 .route("/v1/enroll", any(enrolled_already)),
         ),
         ClientKind::Invitation => {

@@ -12,6 +12,7 @@ mod exchange;
 pub mod facts;
 mod http;
 pub mod requests;
+mod speed;
 mod state;
 pub mod warnings;
 mod zone;

@@ -12,7 +12,9 @@ use vmsgate_config::{
 };
 use vmsgate_exchange::GATEWAY_ADDRESS;
 
-use super::{caller::Caller, facts::Facts, requests::KeyRequests, warnings::warnings, zone::Zone};
+use super::{
+    caller::Caller, facts::Facts, requests::KeyRequests, speed::SpeedLimits, warnings::warnings, zone::Zone,
+};
 
 /// Everything that the control services know.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub struct ControlState {
     roles: BTreeMap<String, RoleView>,
     clients: Facts,
     pub(super) key_requests: KeyRequests,
+    pub(super) speed: SpeedLimits,
     client_max_age: Option<Duration>,
     pq_interval: Duration,
     /// For a client whose role is not configured (any more): no name exists.
@@ -60,6 +63,7 @@ impl ControlState {
             roles: roles.collect(),
             clients,
             key_requests,
+            speed: SpeedLimits::default(),
             client_max_age: config.keys.client_max_age,
             pq_interval: config.keys.pq_interval,
             no_names: Zone::default(),

@@ -13,6 +13,7 @@ use crate::control::facts::Facts;
 use crate::control::requests::KeyRequests;
 
 mod exchange;
+mod speed;
 mod warnings;
 
 const CONFIG: &str = r#"
