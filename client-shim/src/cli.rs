@@ -73,6 +73,22 @@ pub enum Command {
   vmsgate-shim status alice --json"))]
     Status(InstanceArgs),
 
+    /// Look at everything between this machine and the servers, and say what to do
+    ///
+    /// One page of findings: the profile, the gateway's name, whether it answers, clocks, round trip, loss, packet sizes,
+    /// rates, each service of each server with its certificate, names, and ports of this machine. Each finding has a verdict (ok,
+    /// note, warning, problem, skipped), and what to do where something is wrong; docs/doctor.md explains them all.
+    ///
+    /// Asks the shim that runs with PROFILE to look, or opens the tunnel for that if none runs. It connects to each service
+    /// and says at most a TLS greeting; like everything that reaches a server, that is in the gateway's log.
+    ///
+    /// Exit status 0 if there is no problem, 1 if there is one.
+    #[command(after_long_help = after_help!("\
+  vmsgate-shim doctor alice.conf
+  vmsgate-shim doctor
+  vmsgate-shim doctor alice.conf --json > doctor.json"))]
+    Doctor(InstanceArgs),
+
     /// Make programs find the servers by name: this machine's hosts file
     ///
     /// Each profile has a block in it, between two marks, and nothing else in the file is touched. The addresses stay

@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub mod doctor;
 pub mod enroll;
 #[cfg(windows)]
 pub mod export;

@@ -95,13 +95,18 @@ impl Control {
         serde_json::from_slice(&body).map_err(ControlError::NotADocument)
     }
 
-    /// Asks the first of the gateway's addresses that answers.
     async fn exchange(&self, question: Question) -> Result<Bytes, ControlError> {
+        let (stream, gateway) = self.dial().await?;
+        send(stream, gateway, question).await
+    }
+
+    /// A connection to the first of the gateway's addresses that answers, and which one that is.
+    pub(crate) async fn dial(&self) -> Result<(Stream, SocketAddr), ControlError> {
         let mut last = ControlError::TimedOut;
         for address in &self.addresses {
             let gateway = SocketAddr::new(*address, PORT);
             match self.connections.dial(&[gateway]).await {
-                Ok(stream) => return send(stream, gateway, question).await,
+                Ok(stream) => return Ok((stream, gateway)),
                 Err(error) => last = ControlError::Dial(error, gateway),
             }
         }
@@ -112,10 +117,6 @@ impl Control {
 async fn send(stream: Stream, gateway: SocketAddr, question: Question) -> Result<Bytes, ControlError> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(ControlError::Http)?;
-    let host = match gateway.ip() {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("[{v6}]"),
-    };
     let exchange = async move {
         let Question { method, path, body } = question;
         let mut request = Request::new(Full::new(body));
@@ -125,7 +126,7 @@ async fn send(stream: Stream, gateway: SocketAddr, question: Question) -> Result
             request.headers_mut().insert(header::CONTENT_TYPE, json);
         }
         *request.method_mut() = method;
-        if let Ok(host) = host.parse() {
+        if let Ok(host) = host_of(gateway).parse() {
             request.headers_mut().insert(header::HOST, host);
         }
         let response = sender.send_request(request).await.map_err(ControlError::Http)?;
@@ -139,8 +140,16 @@ async fn send(stream: Stream, gateway: SocketAddr, question: Question) -> Result
     if status == StatusCode::OK { Ok(body) } else { Err(refusal(status, &body)) }
 }
 
+/// How a request names the gateway, which has no other name in the tunnel.
+pub(crate) fn host_of(gateway: SocketAddr) -> String {
+    match gateway.ip() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    }
+}
+
 /// The gateway's error document, with its text made harmless and short.
-fn refusal(status: StatusCode, body: &[u8]) -> ControlError {
+pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> ControlError {
     #[derive(Deserialize)]
     struct Document {
         error: Text,

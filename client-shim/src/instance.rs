@@ -1,9 +1,9 @@
 //! The running shims of one user, and how they are asked.
 //!
 //! Each listens on a channel that only this user can reach: a socket in a folder of the user's own, or on Windows a
-//! named pipe. Whoever connects says one line: [`ROTATE`], or an empty one. It gets one line of JSON: what became of the
-//! rotation, or the [`Report`]. The channel carries the profile's name, so that one profile cannot be up twice (two
-//! shims with one key would take the tunnel away from each other every few seconds).
+//! named pipe. Whoever connects says one line: [`ROTATE`], [`EXAMINE`], or an empty one. It gets one line of JSON: what
+//! became of the rotation, what the doctor found, or the [`Report`]. The channel carries the profile's name, so that one
+//! profile cannot be up twice (two shims with one key would take the tunnel away from each other every few seconds).
 
 #[cfg(unix)]
 #[path = "instance/unix.rs"]
@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::task::spawn_local;
 use vmsgate_shim::Report;
+use vmsgate_shim::doctor::{Doctor, Finding};
 use vmsgate_shim::keys::{RotateError, Rotated};
 use vmsgate_shim::report::{ErrorReport, SCHEMA_VERSION};
 
@@ -32,10 +33,13 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// A thousand servers with all their listeners fit.
 const MAX_ANSWER_BYTES: u64 = 16 << 20;
 const MAX_REQUEST_BYTES: u64 = 64;
-/// The one request there is.
+/// The requests there are beside an empty one.
 const ROTATE: &str = "rotate";
+const EXAMINE: &str = "examine";
 /// How long a rotation may take: asking, and four handshakes under the new key.
 const ROTATION_LIMIT: Duration = Duration::from_secs(60);
+/// How long the doctor may take with the largest site, all of whose servers are silent.
+const EXAMINATION_LIMIT: Duration = Duration::from_secs(600);
 
 /// What crosses the channel.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +60,20 @@ impl Rotation {
     pub fn new(outcome: Result<Rotated, RotateError>) -> Self {
         let outcome = outcome.map_err(|error| ErrorReport { message: error.to_string(), hint: error.hint() });
         Self { schema_version: SCHEMA_VERSION, outcome }
+    }
+}
+
+/// What the doctor found, as it crosses the channel.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Examination {
+    schema_version: u32,
+    pub profile: String,
+    pub findings: Vec<Finding>,
+}
+
+impl Examination {
+    pub fn new(profile: String, findings: Vec<Finding>) -> Self {
+        Self { schema_version: SCHEMA_VERSION, profile, findings }
     }
 }
 
@@ -99,14 +117,15 @@ impl Instance {
         &mut self,
         report: impl Fn() -> Report + Clone + 'static,
         rotate: impl AsyncFn() -> Result<Rotated, RotateError> + Clone + 'static,
+        doctor: Doctor,
     ) {
         loop {
             match self.0.accept().await {
                 // Only this user can be on the other side; one that does nothing costs a task for a while.
                 Ok(stream) => {
-                    let (report, rotate) = (report.clone(), rotate.clone());
+                    let (report, rotate, doctor) = (report.clone(), rotate.clone(), doctor.clone());
                     spawn_local(async move {
-                        if let Err(error) = answer(stream, report, rotate).await {
+                        if let Err(error) = answer(stream, report, rotate, doctor).await {
                             tracing::debug!(%error, "nobody waits for an answer");
                         }
                     });
@@ -124,12 +143,16 @@ async fn answer(
     stream: impl AsyncRead + AsyncWrite,
     report: impl Fn() -> Report,
     rotate: impl AsyncFn() -> Result<Rotated, RotateError>,
+    doctor: Doctor,
 ) -> io::Result<()> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::new(reader);
     let request = tokio::time::timeout(LIMIT, read_line(&mut reader, MAX_REQUEST_BYTES)).await??;
     let mut text = if request == ROTATE.as_bytes() {
         serde_json::to_vec(&Rotation::new(rotate().await))?
+    } else if request == EXAMINE.as_bytes() {
+        let findings = doctor.examine(|_| ()).await;
+        serde_json::to_vec(&Examination::new(report().profile, findings))?
     } else {
         serde_json::to_vec(&Document { schema_version: SCHEMA_VERSION, report: report() })?
     };
@@ -165,6 +188,21 @@ pub fn rotate(profile: Option<&Path>) -> Result<Rotation, InstanceError> {
     let answer = exchange(&find(profile)?, ROTATE, ROTATION_LIMIT).map_err(InstanceError::NoAnswer)?;
     let rotation: Rotation = serde_json::from_slice(&answer).map_err(|_| InstanceError::OtherVersion)?;
     if rotation.schema_version == SCHEMA_VERSION { Ok(rotation) } else { Err(InstanceError::OtherVersion) }
+}
+
+/// Has the running shim of a profile, or the only one that runs, look at everything around it.
+///
+/// # Errors
+/// As [`ask`].
+pub fn examine(profile: Option<&Path>) -> Result<Examination, InstanceError> {
+    let answer = exchange(&find(profile)?, EXAMINE, EXAMINATION_LIMIT).map_err(InstanceError::NoAnswer)?;
+    let examination: Examination =
+        serde_json::from_slice(&answer).map_err(|_| InstanceError::OtherVersion)?;
+    if examination.schema_version == SCHEMA_VERSION {
+        Ok(examination)
+    } else {
+        Err(InstanceError::OtherVersion)
+    }
 }
 
 /// The profile that a running shim was started with: the one meant, or the only one.

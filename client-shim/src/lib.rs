@@ -9,6 +9,7 @@
 
 pub mod carrier;
 mod control;
+pub mod doctor;
 mod files;
 pub mod forward;
 pub mod hosts;

@@ -15,5 +15,6 @@ mod listeners;
 mod plan;
 
 pub use addresses::Addresses;
+pub(crate) use listeners::try_listen;
 pub use listeners::{Listeners, Trouble, probe};
 pub use plan::{Origin, Plan, Planned, Target, plan};

@@ -48,6 +48,10 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             logging::init(&cli.output, Verbosity::Warnings);
             commands::status::execute(&args, &printer)
         }
+        Command::Doctor(args) => {
+            logging::init(&cli.output, Verbosity::Warnings);
+            commands::doctor::execute(&args, &cli.output, &printer)
+        }
         #[cfg(target_os = "linux")]
         Command::KeepRoutes { interface } => commands::keep_routes::execute(&interface),
         Command::Hosts(args) => {

@@ -13,6 +13,7 @@ use vmsgate_exchange::refusal::Refusal;
 
 use crate::carrier::Carrier;
 use crate::control::{Control, ControlError};
+use crate::doctor::{Doctor, Facts};
 use crate::forward::Forward;
 use crate::keys::{Keeper, KeyState, Rotate, RotateError, Rotated};
 use crate::loopback::{Addresses, Listeners, plan};
@@ -55,6 +56,7 @@ pub struct Shim {
     stop_connections: watch::Sender<bool>,
     alive: mpsc::Receiver<()>,
     rotations: mpsc::Sender<Rotate>,
+    doctor: Doctor,
     tasks: Vec<JoinHandle<()>>,
     tunnel: Tunnel,
 }
@@ -75,7 +77,7 @@ pub(crate) struct Inner {
     pub(crate) keys: Rc<RefCell<KeyState>>,
     /// In mode `tun`.
     pub(crate) routing: Option<Rc<Routing>>,
-    control: Control,
+    pub(crate) control: Control,
     /// What the gateway told last, for the keeper of the keys.
     site: watch::Sender<Option<Site>>,
     /// Something has changed that the gateway tells of.
@@ -118,7 +120,7 @@ impl Shim {
         Ok(Self::begin(profile, forwards, events, true, Some(routed)))
     }
 
-    /// The same without listeners: for changes of keys alone.
+    /// The same without listeners: for changes of keys, and for the doctor.
     pub fn start_without_listeners(profile: Profile, events: mpsc::UnboundedSender<Event>) -> Self {
         Self::begin(profile, Vec::new(), events, false, None)
     }
@@ -140,6 +142,7 @@ impl Shim {
         let (rotations, asked) = mpsc::channel(1);
         let refresh = Rc::new(Notify::new());
         let keeper = Keeper::new(&profile, &tunnel, told, refresh.clone(), asked, events.clone());
+        let facts = Facts::of(&profile);
         let inner = Rc::new(Inner {
             profile: profile.name,
             endpoint: profile.endpoint,
@@ -178,7 +181,8 @@ impl Shim {
                 inner.tell(Event::NotRouted { message, hint });
             }));
         }
-        Self { inner, stop_connections, alive, rotations, tasks, tunnel }
+        let doctor = Doctor::new(facts, &tunnel, inner.clone());
+        Self { inner, stop_connections, alive, rotations, doctor, tasks, tunnel }
     }
 
     /// A function that replaces the key pair now, for tasks beside this one.
@@ -189,6 +193,11 @@ impl Shim {
             rotations.send(answer).await.map_err(|_| RotateError::Ending)?;
             outcome.await.map_err(|_| RotateError::Ending)?
         }
+    }
+
+    /// Who looks at everything around this shim, for tasks beside this one.
+    pub fn doctor(&self) -> Doctor {
+        self.doctor.clone()
     }
 
     pub fn report(&self) -> Report {

@@ -125,10 +125,10 @@ async fn run(
     };
     let given_up = first_answer.given_up(shim.link());
     tokio::pin!(given_up);
-    let (report, rotate) = (shim.reporter(), shim.rotator());
+    let (report, rotate, doctor) = (shim.reporter(), shim.rotator(), shim.doctor());
     let serve = async {
         match &mut instance {
-            Some(instance) => instance.serve(report, rotate).await,
+            Some(instance) => instance.serve(report, rotate, doctor).await,
             None => std::future::pending().await,
         }
     };

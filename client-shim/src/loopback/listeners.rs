@@ -88,6 +88,13 @@ pub fn probe(forward: &Forward) -> Result<(), Trouble> {
     bound.map(drop).map_err(|error| explain(forward.listen, &origin, &error))
 }
 
+/// Listens for a moment, to see whether it is possible.
+pub(crate) fn try_listen(listen: SocketAddr, planned: &Planned) -> Result<(), Trouble> {
+    planned.target.as_ref().map_err(Clone::clone)?;
+    let bound = std::net::TcpListener::bind(listen);
+    bound.map(drop).map_err(|error| explain(listen, &planned.origin, &error))
+}
+
 fn open_listener(
     listen: SocketAddr,
     target: Target,

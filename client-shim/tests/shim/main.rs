@@ -5,6 +5,7 @@
 
 mod bad_profile;
 mod command_line;
+mod doctor;
 mod end_to_end;
 mod failover;
 mod hosts;

@@ -27,7 +27,7 @@ use x25519_dalek::PublicKey;
 
 use super::registry::{Command, Shared};
 use super::serve::{self, Control};
-use super::{CLIENT, CONTACT, GATEWAY, Server, ip};
+use super::{CLIENT, CONTACT, GATEWAY, Server, Speaks, ip};
 
 pub struct Settings {
     pub registry: Shared,
@@ -85,7 +85,8 @@ impl<'s> Gateway<'s> {
         let own = GATEWAY.map(ip).into_iter().chain([GATEWAY_ADDRESS.into()]).collect();
         let mut policy = PolicyBuilder::new("v1", tunnel, own);
         let role = policy.role("smart-client", true);
-        for Server { name, address, ports } in &settings.servers {
+        let reachable = settings.servers.iter().filter(|server| !matches!(server.speaks, Speaks::Refusal));
+        for Server { name, address, ports, .. } in reachable {
             let server = policy.server(name, &[ip(address)]);
             let (service, rule) = ("echo".into(), "echo".into());
             let (protocol, ports) = (Protocol::Tcp, ports.clone());

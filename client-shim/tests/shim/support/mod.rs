@@ -4,6 +4,7 @@
 mod gateway;
 mod line;
 pub mod registry;
+pub mod relay;
 mod serve;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,8 +16,10 @@ use std::thread::JoinHandle;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::rustls::ServerConfig;
 use vmsgate_exchange::Token;
 use vmsgate_shim::Profile;
 use vmsgate_tunnel::peer::Access;
@@ -38,6 +41,20 @@ pub struct Server {
     pub name: String,
     pub address: &'static str,
     pub ports: RangeInclusive<u16>,
+    /// The names that the VMS gives it.
+    pub hostnames: Vec<String>,
+    pub speaks: Speaks,
+}
+
+/// What a server does with a connection.
+#[derive(Debug, Clone)]
+pub enum Speaks {
+    /// Greets with its address, and echoes.
+    Greeting,
+    /// TLS with a certificate.
+    Tls(Arc<ServerConfig>),
+    /// Policy does not let anybody reach it, whatever the profile document says.
+    Refusal,
 }
 
 /// Keys and the port, which outlive the gateway's process.
@@ -86,6 +103,10 @@ impl Site {
             used: None,
             interval: None,
             max_age: None,
+            expires: None,
+            clock_offset: SignedDuration::ZERO,
+            newer_identity: None,
+            role_is_gone: false,
             created: jiff::Timestamp::now(),
             lose: 0,
             busy: 0,
@@ -126,7 +147,9 @@ impl Site {
 
     /// A server whose name begins so, which no other site has.
     pub fn server(&self, name: &str, address: &'static str, ports: RangeInclusive<u16>) -> Server {
-        Server { name: self.name(name), address, ports }
+        let name = self.name(name);
+        let hostnames = vec![name.clone(), format!("{name}.vms.local")];
+        Server { name, address, ports, hostnames, speaks: Speaks::Greeting }
     }
 
     pub fn name(&self, name: &str) -> String {

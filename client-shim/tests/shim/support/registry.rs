@@ -25,6 +25,12 @@ pub struct Registry {
     /// Seconds.
     pub interval: Option<u64>,
     pub max_age: Option<u64>,
+    pub expires: Option<jiff::Timestamp>,
+    /// How far its clock is ahead.
+    pub clock_offset: jiff::SignedDuration,
+    /// Named first, and not answering yet.
+    pub newer_identity: Option<PublicKey>,
+    pub role_is_gone: bool,
     pub created: jiff::Timestamp,
     /// How many answers to POST are still to be lost on the way.
     pub lose: usize,

@@ -3,11 +3,14 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use vmsgate_config::profile::{
     GatewayInfo, Profile, ProfileKeys, ProfilePostQuantum, ProfileServer, ProfileService, SCHEMA_VERSION,
 };
@@ -17,7 +20,7 @@ use vmsgate_pump::Stream;
 use x25519_dalek::PublicKey;
 
 use super::registry::{self, Command, Heard, Registry, Shared};
-use super::{CLIENT, CONTACT, GATEWAY, Server, ip};
+use super::{CLIENT, CONTACT, GATEWAY, Server, Speaks, ip};
 
 /// What the control service answers from.
 pub struct Control {
@@ -31,7 +34,7 @@ pub struct Control {
 fn document(servers: &[Server], registry: &Registry) -> String {
     let server = |server: &Server| ProfileServer {
         name: server.name.clone(),
-        hostnames: vec![server.name.clone(), format!("{}.vms.local", server.name)],
+        hostnames: server.hostnames.clone(),
         addresses: vec![ip(server.address)],
         services: vec![ProfileService {
             name: "echo".to_owned(),
@@ -39,18 +42,19 @@ fn document(servers: &[Server], registry: &Registry) -> String {
             ports: vec![PortRange { first: *server.ports.start(), last: *server.ports.end() }],
         }],
     };
+    let identities = registry.identities.iter().map(|secret| encode(&PublicKey::from(secret)));
     let profile = Profile {
         schema_version: SCHEMA_VERSION,
         client: "anna-laptop".to_owned(),
         operator: "Anna Berg".to_owned(),
         role: "smart-client".to_owned(),
-        expires: None,
+        expires: registry.expires.map(|expires| expires.to_string()),
         addresses: CLIENT.map(|address| ip(address).into()).to_vec(),
         gateway: GatewayInfo {
             name: "gw-test".to_owned(),
-            server_time: jiff::Timestamp::now().to_string(),
+            server_time: (jiff::Timestamp::now() + registry.clock_offset).to_string(),
             endpoints: registry.endpoints.clone(),
-            identities: registry.identities.iter().map(|secret| encode(&PublicKey::from(secret))).collect(),
+            identities: registry.newer_identity.iter().map(encode).chain(identities).collect(),
             addresses: GATEWAY.map(ip).to_vec(),
             mtu: 1420,
             dns_suffix: None,
@@ -75,7 +79,12 @@ fn encode(key: &PublicKey) -> String {
 /// Serves one connection: the control service, or a server that greets and echoes.
 pub async fn serve(stream: Stream, destination: SocketAddr, control: Rc<Control>) {
     let gateway = GATEWAY.map(ip).contains(&destination.ip()) || destination.ip() == GATEWAY_ADDRESS;
-    let _ = if gateway { answer_control(stream, &control).await } else { echo(stream, destination).await };
+    let server = control.servers.iter().find(|server| ip(server.address) == destination.ip());
+    let _ = match server.map(|server| &server.speaks) {
+        _ if gateway => answer_control(stream, &control).await,
+        Some(Speaks::Tls(config)) => listen_in_secret(stream, config.clone()).await,
+        Some(Speaks::Greeting | Speaks::Refusal) | None => echo(stream, destination).await,
+    };
 }
 
 async fn answer_control(mut stream: Stream, control: &Control) -> std::io::Result<()> {
@@ -90,9 +99,24 @@ async fn answer_control(mut stream: Stream, control: &Control) -> std::io::Resul
     };
     assert!(field("host").is_some_and(|host| !host.contains("localhost")), "{head}");
     let mut words = head.split(' ');
+    let path = words.clone().nth(1).unwrap();
+    if let Some(bytes) = path.strip_prefix("/v1/speed?bytes=") {
+        let head = format!("HTTP/1.1 200 X\r\nContent-Length: {bytes}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&vec![0; bytes.parse().unwrap()]).await?;
+        return stream.shutdown().await;
+    }
     let answer = match (words.next(), words.next()) {
+        (Some("get"), Some("/v1/profile")) if control.registry.lock().unwrap().role_is_gone => {
+            Some((403, r#"{"error":{"code":"unknown-role","message":"the role is gone"}}"#.to_owned()))
+        }
         (Some("get"), Some("/v1/profile")) => {
             Some((200, document(&control.servers, &control.registry.lock().unwrap())))
+        }
+        (Some("post"), Some("/v1/speed")) => {
+            let mut body = vec![0; field("content-length").unwrap().parse().unwrap()];
+            stream.read_exact(&mut body).await?;
+            Some((200, format!(r#"{{"bytes":{}}}"#, body.len())))
         }
         (Some("post"), Some(path)) => {
             assert_eq!(field("content-type"), Some("application/json"), "{head}");
@@ -113,6 +137,11 @@ async fn answer_control(mut stream: Stream, control: &Control) -> std::io::Resul
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body.as_bytes()).await?;
     stream.shutdown().await
+}
+
+async fn listen_in_secret(stream: Stream, config: Arc<ServerConfig>) -> std::io::Result<()> {
+    let mut stream = TlsAcceptor::from(config).accept(stream).await?;
+    stream.read_to_end(&mut Vec::new()).await.map(|_| ())
 }
 
 async fn echo(mut stream: Stream, destination: SocketAddr) -> std::io::Result<()> {
