@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use vmsgate_pump::{PumpEnd, Traffic, pump};
+use vmsgate_pump::{PumpEnd, Stream, Traffic, pump};
 
-use crate::loopback::Target;
+use crate::target::Target;
 use crate::tunnel::{Connections, DialError, Link, Tunnel};
 
 /// Ports whose failures are remembered; a site has fewer, and whoever may ask for any address may name more.
@@ -91,37 +91,53 @@ impl Carrier {
 
     /// Carries one connection until it ends. What fails on the way ends the program's connection with a reset, as it
     /// would see it without a gateway.
-    pub async fn carry(mut self, socket: TcpStream, target: Target) {
-        let _open = Open::new(&self.tally);
+    pub async fn carry(self, socket: TcpStream, target: Target) {
         let waiting = Waiting(Some(socket));
+        let carrier = self.clone();
+        let carry = async move {
+            if let Ok(stream) = carrier.dial(&target).await
+                && let Some(socket) = waiting.into_socket()
+            {
+                join(stream, socket).await;
+            }
+        };
+        self.attend(carry).await;
+    }
+
+    /// Does the work of a program's connection until it is done or the shim ends. It counts as open meanwhile.
+    pub async fn attend(self, work: impl Future<Output = ()>) {
+        let _open = Open::new(&self.tally);
+        self.clone().accompany(work).await;
+    }
+
+    /// The same for work that is only a part of a connection's.
+    pub async fn accompany(mut self, work: impl Future<Output = ()>) {
         tokio::select! {
             _ = self.stop.wait_for(|stop| *stop) => {}
-            () = carry(&self.connections, &self.link, &self.tally, waiting, &target) => {}
+            () = work => {}
         }
+    }
+
+    /// Connects to a server.
+    ///
+    /// # Errors
+    /// When that does not come about; it is noted.
+    pub async fn dial(&self, target: &Target) -> Result<Stream, DialError> {
+        let dialled = self.connections.dial(&target.remotes).await;
+        match &dialled {
+            Ok(_) => self.tally.reached(target),
+            // Without a gateway nothing is known about a server.
+            Err(error) => self.tally.failed(*error, target, self.link.borrow().is_connected()),
+        }
+        dialled
     }
 }
 
-async fn carry(
-    connections: &Connections,
-    link: &watch::Receiver<Link>,
-    tally: &Tally,
-    waiting: Waiting,
-    target: &Target,
-) {
-    match connections.dial(&target.remotes).await {
-        Ok(stream) => {
-            tally.reached(target);
-            let Some(socket) = waiting.into_socket() else { return };
-            let end = pump(stream, socket, &Traffic::default()).await;
-            if end != PumpEnd::Closed {
-                tracing::debug!(?end, to = ?target.remotes, "a connection broke");
-            }
-        }
-        Err(error) => {
-            tracing::debug!(%error, to = ?target.remotes, "no connection");
-            // Without a gateway nothing is known about a server.
-            tally.note(error, target, link.borrow().is_connected());
-        }
+/// Joins both ends until they have ended.
+pub(crate) async fn join(stream: Stream, socket: TcpStream) {
+    let end = pump(stream, socket, &Traffic::default()).await;
+    if end != PumpEnd::Closed {
+        tracing::debug!(?end, "a connection broke");
     }
 }
 
@@ -133,16 +149,23 @@ impl Tally {
         });
     }
 
-    fn note(&self, error: DialError, target: &Target, is_connected: bool) {
+    fn failed(&self, error: DialError, target: &Target, is_connected: bool) {
         let to = target.remotes.last().map(ToString::to_string).unwrap_or_default();
-        let failure = Failure { time: Timestamp::now(), to, reason: error.to_string() };
+        self.note(to, error.to_string());
+        let Some(failure) = self.last_failure().filter(|_| is_connected) else { return };
         let unreachable = matches!(error, DialError::Unreachable | DialError::TimedOut);
         let mut failing = self.failing.borrow_mut();
-        if is_connected && failing.len() < MAX_FAILING {
-            let attempt = || Attempt { failure: failure.clone(), unreachable };
-            failing.extend(target.remotes.iter().map(|remote| (*remote, attempt())));
+        for remote in &target.remotes {
+            if failing.len() < MAX_FAILING || failing.contains_key(remote) {
+                failing.insert(*remote, Attempt { failure: failure.clone(), unreachable });
+            }
         }
-        *self.last_failure.borrow_mut() = Some(failure);
+    }
+
+    /// Notes a connection that did not come about.
+    pub(crate) fn note(&self, to: String, reason: String) {
+        tracing::debug!(%to, %reason, "no connection");
+        *self.last_failure.borrow_mut() = Some(Failure { time: Timestamp::now(), to, reason });
     }
 }
 

@@ -20,6 +20,7 @@ pub mod profile;
 pub mod report;
 mod shim;
 pub mod site;
+pub mod target;
 pub mod tun;
 pub mod tunnel;
 

@@ -17,4 +17,4 @@ mod plan;
 pub use addresses::Addresses;
 pub(crate) use listeners::try_listen;
 pub use listeners::{Listeners, Trouble, probe};
-pub use plan::{Origin, Plan, Planned, Target, plan};
+pub use plan::{Origin, Plan, Planned, plan};

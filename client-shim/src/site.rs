@@ -12,9 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 use vmsgate_cli::human::printable;
-use vmsgate_config::Protocol;
 use vmsgate_config::address::Endpoint;
 use vmsgate_config::profile::{self, ProfileServer, SCHEMA_VERSION};
+use vmsgate_config::{PortRange, Protocol, ProtocolPorts};
 use x25519_dalek::PublicKey;
 
 /// More than any site has; a bound on work, not a promise.
@@ -71,10 +71,19 @@ pub struct Server {
     pub name: String,
     pub hostnames: Vec<String>,
     pub addresses: Vec<IpAddr>,
-    /// TCP ports, each with the name of its service.
+    /// What the role may reach, as the gateway told it.
+    pub services: Vec<Service>,
+    /// TCP ports for listeners, each with the name of its service.
     pub ports: BTreeMap<u16, String>,
     /// What loopback mode cannot offer, with the reason.
     pub omitted: Vec<String>,
+}
+
+/// Some ports of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    pub name: String,
+    pub ports: ProtocolPorts,
 }
 
 /// Why the gateway's answer is of no use.
@@ -147,6 +156,14 @@ impl Site {
     }
 }
 
+impl Server {
+    /// Whether the role may reach the port.
+    pub fn offers(&self, protocol: Protocol, port: u16) -> bool {
+        let mut ports = self.services.iter().map(|service| service.ports);
+        ports.any(|offered| offered.protocol == protocol && offered.ports.contains(port))
+    }
+}
+
 fn server(document: ProfileServer) -> Result<Server, SiteError> {
     if document.hostnames.len() > MAX_NAMES
         || document.addresses.len() > MAX_NAMES
@@ -159,6 +176,7 @@ fn server(document: ProfileServer) -> Result<Server, SiteError> {
         name: host_name(document.name, "server name")?,
         hostnames: hostnames.collect::<Result<_, _>>()?,
         addresses: document.addresses,
+        services: Vec::new(),
         ports: BTreeMap::new(),
         omitted: Vec::new(),
     };
@@ -168,7 +186,12 @@ fn server(document: ProfileServer) -> Result<Server, SiteError> {
             if range.first == 0 || range.first > range.last {
                 return Err(SiteError::Bad("port range"));
             }
-            let shown = format!("{name} ({}/{range})", service.protocol);
+            let ports = ProtocolPorts {
+                protocol: service.protocol,
+                ports: PortRange { first: range.first, last: range.last },
+            };
+            server.services.push(Service { name: name.clone(), ports });
+            let shown = format!("{name} ({ports})");
             if service.protocol == Protocol::Udp {
                 server.omitted.push(format!("{shown}: loopback mode carries TCP only"));
                 continue;

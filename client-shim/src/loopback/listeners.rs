@@ -11,9 +11,10 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::{Origin, Plan, Planned, Target};
+use super::{Origin, Plan, Planned};
 use crate::carrier::Carrier;
 use crate::forward::Forward;
+use crate::target::Target;
 
 /// Pause after a failed accept: out of file descriptors, which lasts.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

@@ -5,13 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Addresses, Trouble};
 use crate::forward::Forward;
-use crate::site::{Server, Site};
-
-/// Where a listener's connections go: the addresses of one server, tried in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub remotes: Vec<SocketAddr>,
-}
+use crate::site::Site;
+use crate::target::{Target, Unresolved, doubt};
 
 /// Who asked for a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,86 +38,25 @@ pub fn plan(site: Option<&Site>, addresses: &Addresses, forwards: &[Forward], ow
         let Some(loopback) = addresses.of(&server.name) else { continue };
         for (&port, service) in &server.ports {
             let origin = Origin::Server { name: server.name.clone(), service: service.clone() };
-            let planned = Planned { origin, target: target(server, port, own), doubt: None };
+            let target = Target::of_server(server, port, own).map_err(Trouble::from);
+            let planned = Planned { origin, target, doubt: None };
             plan.insert(SocketAddr::new(loopback.into(), port), planned);
         }
     }
     for forward in forwards {
         let origin = Origin::Forward(forward.to_string());
-        let (target, doubt) = forward_target(forward, site, own);
+        let (host, port) = (forward.to.host.as_str(), forward.to.port);
+        let target = Target::resolve(host, port, site, own).map_err(Trouble::from);
+        let doubt = if target.is_ok() { doubt(host, port, site) } else { None };
         plan.insert(forward.listen, Planned { origin, target, doubt });
     }
     plan
 }
 
-fn target(server: &Server, port: u16, own: &[IpAddr]) -> Result<Target, Trouble> {
-    let remotes: Vec<SocketAddr> = server
-        .addresses
-        .iter()
-        .filter(|address| reachable(**address, own))
-        .map(|address| SocketAddr::new(*address, port))
-        .collect();
-    if remotes.is_empty() {
-        return Err(unreachable_family(&server.name));
+impl From<Unresolved> for Trouble {
+    fn from(unresolved: Unresolved) -> Self {
+        Self::new(unresolved.to_string(), unresolved.hint())
     }
-    Ok(Target { remotes })
-}
-
-fn forward_target(
-    forward: &Forward,
-    site: Option<&Site>,
-    own: &[IpAddr],
-) -> (Result<Target, Trouble>, Option<String>) {
-    let (host, port) = (forward.to.host.as_str(), forward.to.port);
-    let address: Option<IpAddr> = host.parse().ok();
-    let server = site.and_then(|site| site.find(host));
-    let doubt = match (site, server) {
-        (Some(_), Some(server)) => (!server.ports.contains_key(&port)).then(|| {
-            let ports: Vec<String> = server.ports.keys().map(ToString::to_string).collect();
-            format!(
-                "your role does not include port {port} of {}; it includes {}",
-                server.name,
-                ports.join(", ")
-            )
-        }),
-        (Some(site), None) => Some(format!("the gateway offers you no server `{host}`; {}", offered(site))),
-        (None, _) => None,
-    };
-    let target = match (address, server, site) {
-        // An address is taken at its word, the gateway judges it; a name has to be known.
-        (Some(address), _, _) if reachable(address, own) => {
-            Ok(Target { remotes: vec![SocketAddr::new(address, port)] })
-        }
-        (Some(_), _, _) => Err(unreachable_family(host)),
-        (None, Some(server), _) => target(server, port, own),
-        (None, None, Some(site)) => {
-            return (
-                Err(Trouble::new(format!("the gateway offers you no server `{host}`"), offered(site))),
-                None,
-            );
-        }
-        (None, None, None) => Err(Trouble::new(
-            format!("waiting for the gateway to say where `{host}` is"),
-            "this resolves by itself once connected",
-        )),
-    };
-    (target, doubt)
-}
-
-fn reachable(address: IpAddr, own: &[IpAddr]) -> bool {
-    own.iter().any(|own| own.is_ipv4() == address.is_ipv4())
-}
-
-fn unreachable_family(name: &str) -> Trouble {
-    Trouble::new(
-        format!("`{name}` has no address of a family that the profile has"),
-        "ask your administrator for a profile with IPv4 and IPv6 tunnel addresses",
-    )
-}
-
-fn offered(site: &Site) -> String {
-    let names: Vec<&str> = site.servers.iter().map(|server| server.name.as_str()).collect();
-    if names.is_empty() { "it offers none".to_owned() } else { format!("it offers {}", names.join(", ")) }
 }
 
 #[cfg(test)]
