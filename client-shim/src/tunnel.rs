@@ -9,9 +9,11 @@
 //! In mode `tun` the programs' packets come from this machine's kernel and go to it: see [`crate::tun`].
 //!
 //! One task, the `driver`, owns the UDP socket and the WireGuard state and moves batches between them and the
-//! userspace TCP stack. Everybody else opens connections through [`Connections`] and watches the [`Link`].
+//! userspace TCP stack. Everybody else opens connections through [`Connections`], sends datagrams through
+//! [`Datagrams`], and watches the [`Link`].
 
 mod connections;
+mod datagrams;
 mod driver;
 mod echo;
 mod echoes;
@@ -27,6 +29,7 @@ mod supervisor;
 mod way;
 
 pub use connections::{Connections, DialError};
+pub use datagrams::{Arrived, Datagrams, UdpPort};
 pub(crate) use echoes::Echoes;
 pub(crate) use kernel::Kernel;
 pub use link::{InUse, Link, LinkState};

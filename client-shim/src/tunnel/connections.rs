@@ -14,11 +14,12 @@ use tokio::sync::oneshot;
 use vmsgate_pump::{Stack, Stream};
 use vmsgate_tunnel::netstack::{ConnectError, ConnectionId, OwnerId};
 use vmsgate_tunnel::packet::FiveTuple;
+use vmsgate_tunnel::policy::Protocol;
 
 /// The shim is one client.
 const OWNER: OwnerId = OwnerId(0);
 /// Linux's `ip_local_port_range`.
-const PORTS: Range<u16> = 32_768..61_000;
+pub(super) const PORTS: Range<u16> = 32_768..61_000;
 /// Above that, where this machine's kernel speaks on the same addresses.
 const PORTS_BESIDE_KERNEL: Range<u16> = 61_000..u16::MAX;
 /// How long one of several addresses may take; the last one has as long as the stack gives it.
@@ -118,6 +119,9 @@ impl Connections {
     /// An ICMP error about a packet; whether it was one of ours. It ends a handshake; an established connection only notes it, since such
     /// errors are transient (RFC 5461).
     pub(super) fn unreachable(&self, about: FiveTuple) -> bool {
+        if about.protocol != Protocol::Tcp {
+            return false;
+        }
         let mut table = self.table.borrow_mut();
         let Some(id) = table.ids.get(&(about.source, about.destination)).copied() else { return false };
         if let Some(give_up) = table.dialling.remove(&id) {

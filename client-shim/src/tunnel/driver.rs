@@ -17,6 +17,7 @@ use vmsgate_tunnel::client::{ClientSettings, ClientState};
 use vmsgate_tunnel::packet::{Packet, Transport};
 
 use super::connections::Connections;
+use super::datagrams::Datagrams;
 use super::echo;
 use super::echoes::{Question, Waiting};
 use super::endpoint::Resolver;
@@ -48,6 +49,7 @@ pub(super) struct Driver {
     connections: Connections,
     /// This machine's kernel, in mode `tun`.
     kernel: Option<Kernel>,
+    datagrams: Datagrams,
     supervisor: Supervisor,
     reminders: Reminders,
     resolver: Resolver,
@@ -81,6 +83,7 @@ pub(super) struct DriverParts {
     pub(super) mtu: u16,
     pub(super) connections: Connections,
     pub(super) kernel: Option<Kernel>,
+    pub(super) datagrams: Datagrams,
     pub(super) resolver: Resolver,
     pub(super) link: watch::Sender<Link>,
     pub(super) moves: mpsc::Receiver<Move>,
@@ -109,6 +112,7 @@ impl Driver {
             outbox: Outbox::default(),
             connections: parts.connections,
             kernel: parts.kernel,
+            datagrams: parts.datagrams,
             supervisor: Supervisor::new(now, SystemTime::now()),
             reminders: Reminders::default(),
             resolver: parts.resolver,
@@ -165,6 +169,7 @@ impl Driver {
                 ready = ready(&mut self.kernel), if has_room => if let Err(error) = ready {
                     self.lose_kernel(&error);
                 },
+                () = self.datagrams.work() => {}
                 () = wake => {}
                 _ = stop.wait_for(|stop| *stop) => break,
             }
@@ -193,6 +198,7 @@ impl Driver {
             inbox,
             outbox,
             connections,
+            datagrams,
             kernel,
             supervisor,
             echo_identifier,
@@ -229,6 +235,7 @@ impl Driver {
                         refusal = Refusal::parse(packet.payload()).or(refusal.take());
                         true
                     }
+                    Transport::Udp { .. } => datagrams.deliver(packet),
                     _ => false,
                 };
                 match kernel {
@@ -266,7 +273,7 @@ impl Driver {
             self.next_look = now + LOOK;
             self.look_after(now);
         }
-        let more = self.transmit(now) | self.take_from_kernel(now);
+        let more = self.transmit(now) | self.transmit_datagrams(now) | self.take_from_kernel(now);
         let flushed = self.flush();
         self.connections.reap(|id| self.reminders.forget(id));
         // With a full queue there is nothing to do but wait for the socket.
@@ -291,6 +298,19 @@ impl Driver {
                 client.send(scratch, packet.len(), now, outbox);
             }
         })
+    }
+
+    /// The same for datagrams.
+    fn transmit_datagrams(&mut self, now: Instant) -> bool {
+        let Self { client, outbox, datagrams, scratch, mtu, .. } = self;
+        while outbox.0.has_room(1, *mtu + SEALING)
+            && let Some(length) = datagrams.poll_transmit(scratch)
+        {
+            if length > 0 {
+                client.send(scratch, length, now, outbox);
+            }
+        }
+        datagrams.has_work()
     }
 
     /// Seals what the kernel has to send, in place, as long as the queue has room.

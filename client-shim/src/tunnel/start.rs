@@ -13,6 +13,7 @@ use vmsgate_tunnel::client::{ClientKeys, ClientSettings};
 use vmsgate_tunnel::netstack::{MemoryLimits, NetStack, StackConfig};
 
 use super::connections::Connections;
+use super::datagrams::Datagrams;
 use super::driver::{Driver, DriverParts, open_socket};
 use super::echoes::{Echoes, Question};
 use super::endpoint::Resolver;
@@ -33,6 +34,7 @@ const MEMORY_BYTES: usize = 2 << 30;
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     pub(crate) connections: Connections,
+    pub(crate) datagrams: Datagrams,
     pub(crate) link: watch::Receiver<Link>,
     pub(crate) mover: Mover,
     /// The endpoints beside the profile's.
@@ -56,6 +58,7 @@ impl Tunnel {
         let stack = Stack::new(NetStack::new(config, fastrand::u64(..), Instant::now()));
         let connect = if kernel.is_some() { Connections::beside_kernel } else { Connections::new };
         let connections = connect(stack, &profile.addresses, fastrand::u64(..));
+        let datagrams = Datagrams::new(&profile.addresses, fastrand::u64(..));
         let (stop, stopping) = watch::channel(false);
         let (publisher, link) = watch::channel(Link::new(Timestamp::now()));
         let (mover, moves) = Mover::new();
@@ -73,6 +76,7 @@ impl Tunnel {
             gateway_addresses: profile.gateway_addresses.clone(),
             mtu: profile.mtu,
             connections: connections.clone(),
+            datagrams: datagrams.clone(),
             kernel,
             resolver,
             link: publisher,
@@ -81,7 +85,7 @@ impl Tunnel {
             questions,
         };
         let driver = spawn_local(run(plan, stopping));
-        Self { connections, link, mover, others, echoes, stop, driver }
+        Self { connections, datagrams, link, mover, others, echoes, stop, driver }
     }
 
     /// Tells the gateway about closed connections, and ends.
@@ -104,6 +108,7 @@ struct Plan {
     mtu: u16,
     connections: Connections,
     kernel: Option<Kernel>,
+    datagrams: Datagrams,
     resolver: Resolver,
     link: watch::Sender<Link>,
     moves: mpsc::Receiver<Move>,
@@ -118,6 +123,7 @@ async fn run(plan: Plan, mut stop: watch::Receiver<bool>) {
         gateway_addresses,
         mtu,
         connections,
+        datagrams,
         kernel,
         mut resolver,
         link,
@@ -135,6 +141,7 @@ async fn run(plan: Plan, mut stop: watch::Receiver<bool>) {
         mtu,
         connections,
         kernel,
+        datagrams,
         resolver,
         link,
         moves,

@@ -24,8 +24,9 @@ const PADDING: usize = 15;
 impl Driver {
     /// Asks the supervisor what is due, does it, and publishes how the link is.
     pub(super) fn look_after(&mut self, now: Instant) {
-        let busy =
-            !self.connections.is_empty() || self.kernel.as_mut().is_some_and(|kernel| kernel.is_busy(now));
+        let busy = !self.connections.is_empty()
+            || !self.datagrams.is_empty()
+            || self.kernel.as_mut().is_some_and(|kernel| kernel.is_busy(now));
         let situation = Situation {
             busy,
             has_others: self.resolver.addresses().iter().any(|address| *address != self.client.endpoint()),
