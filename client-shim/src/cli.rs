@@ -1,11 +1,13 @@
 //! The command line: types only. What a command does is in the file of its name under `commands/`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use vmsgate_cli::args::OutputArgs;
 use vmsgate_cli::{DocumentCommand, EXIT_STATUS_HELP};
 use vmsgate_shim::Forward;
+use vmsgate_shim::forward::parse_listen;
 
 /// Reach a video management system through its Vmsgate gateway
 ///
@@ -25,7 +27,8 @@ pub enum Command {
     /// Connect, and stay connected until Ctrl-C
     ///
     /// Asks the gateway which servers the profile's role may reach, and listens for them on loopback addresses, each
-    /// with the server's own ports. Survives restarts of the gateway, changes of network, and sleep.
+    /// with the server's own ports; or, with --mode socks, serves as a proxy on one loopback port, to which programs
+    /// name the servers themselves. Survives restarts of the gateway, changes of network, and sleep.
     ///
     /// With --mode tun the servers' own addresses lead into the tunnel, those of the role and nothing else, through a
     /// network interface that is gone when the shim ends, however it ends. That needs the right to configure the network:
@@ -37,7 +40,9 @@ pub enum Command {
     #[command(after_long_help = after_help!("\
   vmsgate-shim up alice.conf
   vmsgate-shim up alice.conf --forward 8443=mgmt:443
+  vmsgate-shim up alice.conf --mode socks
   sudo vmsgate-shim up alice.conf --mode tun
+  vmsgate-shim up alice.conf --mode socks --socks-listen 127.0.0.1:1081 --socks-password-file proxy-password
   vmsgate-shim up alice.conf --forward 127.0.0.2:7563=rec01:7563 --forward '[::1]:80=mgmt:80'"))]
     Up(UpArgs),
 
@@ -70,8 +75,9 @@ pub enum Command {
     /// Exit status 0 if it is connected, 1 if it is not or does not run.
     #[command(after_long_help = after_help!("\
   vmsgate-shim status
+  vmsgate-shim status --show-password
   vmsgate-shim status alice --json"))]
-    Status(InstanceArgs),
+    Status(StatusArgs),
 
     /// Look at everything between this machine and the servers, and say what to do
     ///
@@ -174,12 +180,38 @@ pub struct UpArgs {
     /// Takes them out at the end. What a killed shim left behind is put right at the next start.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub hosts: Option<Option<PathBuf>>,
+
+    #[command(flatten)]
+    pub socks: SocksArgs,
+}
+
+/// The proxy of SOCKS mode.
+#[derive(Debug, Args)]
+pub struct SocksArgs {
+    /// With --mode socks: where programs find the proxy [default: 127.0.0.1:1080]
+    ///
+    /// ADDR is a loopback address; port 0 is any free one, which `status` tells.
+    #[arg(long = "socks-listen", value_name = "[ADDR:]PORT", value_parser = parse_listen)]
+    pub listen: Option<SocketAddr>,
+
+    /// With --mode socks: take the proxy's password from this file, one line, instead of a new random one
+    #[arg(long = "socks-password-file", value_name = "FILE", conflicts_with = "no_password")]
+    pub password_file: Option<PathBuf>,
+
+    /// With --mode socks: let every program on this machine in, whoever runs it
+    ///
+    /// For programs that cannot give a password to a SOCKS proxy, browsers among them. Everybody who uses this machine
+    /// can then use your access.
+    #[arg(long = "socks-no-password")]
+    pub no_password: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     /// Each server has a loopback address of its own, with its own ports
     Loopback,
+    /// Programs use one port of this machine as their proxy (SOCKS5 or HTTP) and name the servers to it
+    Socks,
     /// Each server has its own address, which leads into the tunnel; needs the right to configure the network
     #[cfg(target_os = "linux")]
     Tun,
@@ -257,6 +289,16 @@ pub struct InstanceArgs {
     pub profile: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub instance: InstanceArgs,
+
+    /// Show the proxy's password too, if it runs in SOCKS mode
+    #[arg(long)]
+    pub show_password: bool,
+}
+
 /// The end of a command's long help: examples, then what the exit status means.
 macro_rules! after_help {
     ($examples:expr) => {
@@ -290,6 +332,8 @@ mod tests {
     #[test]
     fn a_bad_forward_is_refused_with_its_reason() {
         let error = Cli::try_parse_from(["vmsgate-shim", "up", "a.conf", "--forward", "0.0.0.0:80=mgmt:80"]);
+        assert!(error.unwrap_err().to_string().contains("0.0.0.0 is not a loopback address"));
+        let error = Cli::try_parse_from(["vmsgate-shim", "up", "a.conf", "--socks-listen", "0.0.0.0:1080"]);
         assert!(error.unwrap_err().to_string().contains("0.0.0.0 is not a loopback address"));
     }
 }

@@ -22,10 +22,14 @@ impl FromStr for Forward {
         let (listen, to) = text
             .split_once('=')
             .ok_or("expected [ADDR:]PORT=HOST:PORT, for example 8443=mgmt:443".to_owned())?;
+        let listen = parse_listen(listen)?;
+        if listen.port() == 0 {
+            return Err("port 0 does not exist: ports are 1 to 65535".to_owned());
+        }
         let to = to
             .parse()
             .map_err(|_| format!("`{to}` is not HOST:PORT, for example mgmt:443 or [fd00:10::21]:7563"))?;
-        Ok(Self { listen: parse_listen(listen)?, to })
+        Ok(Self { listen, to })
     }
 }
 
@@ -35,16 +39,17 @@ impl fmt::Display for Forward {
     }
 }
 
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+/// `[ADDR:]PORT` for programs of this machine. Port 0 stands for any free one.
+///
+/// # Errors
+/// Also for an address that is no loopback address.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let address = match text.parse::<u16>() {
         Ok(port) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
         Err(_) => text
             .parse()
             .map_err(|_| format!("`{text}` is not PORT or ADDR:PORT, for example 8443 or 127.0.0.1:8443"))?,
     };
-    if address.port() == 0 {
-        return Err("port 0 does not exist: ports are 1 to 65535".to_owned());
-    }
     if !address.ip().is_loopback() {
         return Err(format!(
             "{} is not a loopback address: others on the network could use your access; use 127.0.0.1",

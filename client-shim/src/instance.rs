@@ -1,8 +1,8 @@
 //! The running shims of one user, and how they are asked.
 //!
 //! Each listens on a channel that only this user can reach: a socket in a folder of the user's own, or on Windows a
-//! named pipe. Whoever connects says one line: [`ROTATE`], [`EXAMINE`], or an empty one. It gets one line of JSON: what
-//! became of the rotation, what the doctor found, or the [`Report`]. The channel carries the profile's name, so that one
+//! named pipe. Whoever connects says one line: [`ROTATE`], [`EXAMINE`], [`PASSWORD`], or an empty one. It gets one line
+//! of JSON: what became of the rotation, what the doctor found, the proxy's password, or the [`Report`]. The channel carries the profile's name, so that one
 //! profile cannot be up twice (two shims with one key would take the tunnel away from each other every few seconds).
 
 #[cfg(unix)]
@@ -14,6 +14,7 @@ mod platform;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ use tokio::task::spawn_local;
 use vmsgate_shim::Report;
 use vmsgate_shim::doctor::{Doctor, Finding};
 use vmsgate_shim::keys::{RotateError, Rotated};
+use vmsgate_shim::proxy::Access;
 use vmsgate_shim::report::{ErrorReport, SCHEMA_VERSION};
 
 use platform::Listener;
@@ -36,6 +38,7 @@ const MAX_REQUEST_BYTES: u64 = 64;
 /// The requests there are beside an empty one.
 const ROTATE: &str = "rotate";
 const EXAMINE: &str = "examine";
+const PASSWORD: &str = "password";
 /// How long a rotation may take: asking, and four handshakes under the new key.
 const ROTATION_LIMIT: Duration = Duration::from_secs(60);
 /// How long the doctor may take with the largest site, all of whose servers are silent.
@@ -47,6 +50,13 @@ struct Document {
     schema_version: u32,
     #[serde(flatten)]
     report: Report,
+}
+
+/// The proxy's password, as it crosses the channel; none where there is no proxy, or it wants none.
+#[derive(Serialize, Deserialize)]
+struct Revealed {
+    schema_version: u32,
+    password: Option<String>,
 }
 
 /// What became of a rotation, as it crosses the channel.
@@ -118,14 +128,16 @@ impl Instance {
         report: impl Fn() -> Report + Clone + 'static,
         rotate: impl AsyncFn() -> Result<Rotated, RotateError> + Clone + 'static,
         doctor: Doctor,
+        access: Option<Rc<Access>>,
     ) {
         loop {
             match self.0.accept().await {
                 // Only this user can be on the other side; one that does nothing costs a task for a while.
                 Ok(stream) => {
-                    let (report, rotate, doctor) = (report.clone(), rotate.clone(), doctor.clone());
+                    let (report, rotate) = (report.clone(), rotate.clone());
+                    let (doctor, access) = (doctor.clone(), access.clone());
                     spawn_local(async move {
-                        if let Err(error) = answer(stream, report, rotate, doctor).await {
+                        if let Err(error) = answer(stream, report, rotate, doctor, access).await {
                             tracing::debug!(%error, "nobody waits for an answer");
                         }
                     });
@@ -144,6 +156,7 @@ async fn answer(
     report: impl Fn() -> Report,
     rotate: impl AsyncFn() -> Result<Rotated, RotateError>,
     doctor: Doctor,
+    access: Option<Rc<Access>>,
 ) -> io::Result<()> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::new(reader);
@@ -153,6 +166,10 @@ async fn answer(
     } else if request == EXAMINE.as_bytes() {
         let findings = doctor.examine(|_| ()).await;
         serde_json::to_vec(&Examination::new(report().profile, findings))?
+    } else if request == PASSWORD.as_bytes() {
+        let password = access.as_ref().and_then(|access| access.password());
+        let password = password.map(|password| password.reveal().to_owned());
+        serde_json::to_vec(&Revealed { schema_version: SCHEMA_VERSION, password })?
     } else {
         serde_json::to_vec(&Document { schema_version: SCHEMA_VERSION, report: report() })?
     };
@@ -175,6 +192,20 @@ pub fn ask(profile: Option<&Path>) -> Result<Report, InstanceError> {
     let document: Document = serde_json::from_slice(&answer).map_err(|_| InstanceError::OtherVersion)?;
     if document.schema_version == SCHEMA_VERSION {
         Ok(document.report)
+    } else {
+        Err(InstanceError::OtherVersion)
+    }
+}
+
+/// The password of the running shim's proxy, for its user to see.
+///
+/// # Errors
+/// As [`ask`].
+pub fn password(profile: Option<&Path>) -> Result<Option<String>, InstanceError> {
+    let answer = exchange(&find(profile)?, PASSWORD, LIMIT).map_err(InstanceError::NoAnswer)?;
+    let revealed: Revealed = serde_json::from_slice(&answer).map_err(|_| InstanceError::OtherVersion)?;
+    if revealed.schema_version == SCHEMA_VERSION {
+        Ok(revealed.password)
     } else {
         Err(InstanceError::OtherVersion)
     }

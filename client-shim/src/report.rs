@@ -9,8 +9,9 @@ use vmsgate_exchange::refusal::{Reason, Refusal};
 use crate::carrier::{Failure, Tally};
 use crate::keys::{KeyState, fingerprint};
 use crate::loopback::{Listeners, Origin, Planned, Trouble};
+use crate::proxy::{Proxy, USERNAME};
 use crate::shim::{Inner, State};
-use crate::site::{Server, Site};
+use crate::site::{Server, Service, Site};
 use crate::tun::{NamesState, Routing};
 use crate::tunnel::{InUse, LinkState};
 
@@ -56,6 +57,16 @@ pub struct Report {
     pub site: Option<SiteReport>,
     pub servers: Vec<ServerReport>,
     pub forwards: Vec<ForwardReport>,
+    /// In SOCKS mode, where programs find the proxy.
+    pub proxy: Option<ProxyReport>,
+}
+
+/// The proxy of SOCKS mode: SOCKS5 and HTTP on one port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyReport {
+    pub listen: SocketAddr,
+    /// None where it wants no password.
+    pub username: Option<String>,
 }
 
 /// What the gateway has said last.
@@ -124,6 +135,9 @@ pub struct ServerReport {
     pub addresses: Vec<IpAddr>,
     /// Its address on this machine.
     pub loopback: Option<Ipv4Addr>,
+    /// What the role may reach on it.
+    #[serde(default)]
+    pub services: Vec<ServiceReport>,
     pub listeners: Vec<ListenerReport>,
     /// Its addresses as they lead into the tunnel, in mode `tun`.
     #[serde(default)]
@@ -133,6 +147,15 @@ pub struct ServerReport {
     /// The newest connection to it that got no answer, unless one was answered since.
     #[serde(default)]
     pub unreachable: Option<Failure>,
+}
+
+/// Some ports of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceReport {
+    pub service: String,
+    pub protocol: String,
+    pub first: u16,
+    pub last: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,6 +232,7 @@ impl Report {
                 })
                 .collect(),
             forwards: forwards(listeners, tally.as_deref()),
+            proxy: inner.proxy.clone(),
         }
     }
 }
@@ -288,12 +312,28 @@ impl ServerReport {
             hostnames: server.hostnames.clone(),
             addresses: server.addresses.clone(),
             loopback,
+            services: server.services.iter().map(ServiceReport::new).collect(),
             listeners: own.collect(),
             routes: routing.map(|routing| routes(server, routing)).unwrap_or_default(),
-            // The kernel carries everything.
-            omitted: if routing.is_some() { Vec::new() } else { server.omitted.clone() },
+            // Of loopback mode; a proxy and the kernel carry everything.
+            omitted: if loopback.is_some() { server.omitted.clone() } else { Vec::new() },
             unreachable: None,
         }
+    }
+}
+
+impl ServiceReport {
+    fn new(service: &Service) -> Self {
+        let ports = service.ports;
+        let (first, last) = (ports.ports.first, ports.ports.last);
+        Self { service: service.name.clone(), protocol: ports.protocol.to_string(), first, last }
+    }
+}
+
+impl ProxyReport {
+    pub(crate) fn new(proxy: &Proxy) -> Self {
+        let username = proxy.access().password().map(|_| USERNAME.to_owned());
+        Self { listen: proxy.listen(), username }
     }
 }
 

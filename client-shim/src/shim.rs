@@ -19,7 +19,8 @@ use crate::keys::{Keeper, KeyState, Rotate, RotateError, Rotated};
 use crate::loopback::{Addresses, Listeners, plan};
 use crate::memory::{self, Memory, Told};
 use crate::profile::Profile;
-use crate::report::{ErrorReport, Report};
+use crate::proxy::{Broker, Proxy};
+use crate::report::{ErrorReport, ProxyReport, Report};
 use crate::site::Site;
 use crate::tun::{self, Routing};
 use crate::tunnel::{Kernel, Link, LinkState, Tunnel};
@@ -71,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) memory: RefCell<Memory>,
     pub(crate) own: Vec<IpAddr>,
     pub(crate) forwards: Vec<Forward>,
+    /// In SOCKS mode.
+    pub(crate) proxy: Option<ProxyReport>,
     pub(crate) started: Timestamp,
     pub(crate) link: watch::Receiver<Link>,
     pub(crate) state: RefCell<State>,
@@ -101,7 +104,17 @@ impl Shim {
     /// Starts on the present thread, which must run a [`tokio::task::LocalSet`]. Returns at once; what follows is
     /// told through `events`.
     pub fn start(profile: Profile, forwards: Vec<Forward>, events: mpsc::UnboundedSender<Event>) -> Self {
-        Self::begin(profile, forwards, events, true, None)
+        Self::begin(profile, forwards, events, true, None, None)
+    }
+
+    /// The same with a proxy in place of the servers' loopback addresses.
+    pub fn start_with_proxy(
+        profile: Profile,
+        forwards: Vec<Forward>,
+        proxy: Proxy,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self::begin(profile, forwards, events, true, None, Some(proxy))
     }
 
     /// The same in mode `tun`: programs reach the servers through the interface, and there are no listeners but the
@@ -117,12 +130,12 @@ impl Shim {
         events: mpsc::UnboundedSender<Event>,
     ) -> std::io::Result<Self> {
         let routed = tun::Keeper::new(adapter, &profile)?;
-        Ok(Self::begin(profile, forwards, events, true, Some(routed)))
+        Ok(Self::begin(profile, forwards, events, true, Some(routed), None))
     }
 
     /// The same without listeners: for changes of keys, and for the doctor.
     pub fn start_without_listeners(profile: Profile, events: mpsc::UnboundedSender<Event>) -> Self {
-        Self::begin(profile, Vec::new(), events, false, None)
+        Self::begin(profile, Vec::new(), events, false, None, None)
     }
 
     fn begin(
@@ -131,6 +144,7 @@ impl Shim {
         events: mpsc::UnboundedSender<Event>,
         listens: bool,
         routed: Option<(tun::Keeper, Kernel)>,
+        proxy: Option<Proxy>,
     ) -> Self {
         let (routes, kernel) = routed.unzip();
         let memory = Memory::of(&profile);
@@ -150,6 +164,7 @@ impl Shim {
             memory: RefCell::new(memory),
             own: profile.addresses,
             forwards,
+            proxy: proxy.as_ref().map(ProxyReport::new),
             started: Timestamp::now(),
             link: tunnel.link.clone(),
             state: RefCell::new(State {
@@ -157,7 +172,7 @@ impl Shim {
                 untold: false,
                 addresses: Addresses::default(),
                 listeners: Listeners::default(),
-                carrier: listens.then_some(carrier),
+                carrier: listens.then(|| carrier.clone()),
             }),
             keys: keeper.state(),
             routing: routes.as_ref().map(tun::Keeper::routing),
@@ -182,6 +197,16 @@ impl Shim {
             }));
         }
         let doctor = Doctor::new(facts, &tunnel, inner.clone());
+        if let Some(proxy) = proxy {
+            let broker = Broker::new(
+                proxy.access(),
+                carrier,
+                tunnel.datagrams.clone(),
+                inner.site.subscribe(),
+                inner.own.clone(),
+            );
+            tasks.push(spawn_local(proxy.run(broker)));
+        }
         Self { inner, stop_connections, alive, rotations, doctor, tasks, tunnel }
     }
 
@@ -245,8 +270,8 @@ impl Inner {
         let mut state = self.state.borrow_mut();
         let State { site, addresses, listeners, carrier, .. } = &mut *state;
         let Some(carrier) = carrier else { return };
-        // Where there is an interface, servers are reached by their own addresses.
-        if self.routing.is_none() {
+        // Where there is an interface, servers are reached by their own addresses; with a proxy, by their names.
+        if self.routing.is_none() && self.proxy.is_none() {
             addresses.assign(site.iter().flat_map(|site| &site.servers).map(|server| server.name.as_str()));
         }
         listeners.apply(plan(site.as_ref(), addresses, &self.forwards, &self.own), carrier);

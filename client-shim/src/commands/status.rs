@@ -3,23 +3,41 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use vmsgate_cli::{CliError, Exit, Printer, Style, human};
+use vmsgate_cli::{CliError, Exit, OrFail, Printer, Style, human};
 use vmsgate_shim::Report;
-use vmsgate_shim::report::SCHEMA_VERSION;
+use vmsgate_shim::report::{ProxyReport, SCHEMA_VERSION};
 use vmsgate_shim::tunnel::LinkState;
 
-use crate::cli::InstanceArgs;
+use crate::cli::StatusArgs;
 use crate::commands::{keys, tables};
 use crate::instance::{self, InstanceError};
 
-pub fn execute(args: &InstanceArgs, printer: &Printer) -> Result<Exit, CliError> {
-    let report = ask(args.profile.as_deref())?;
+pub fn execute(args: &StatusArgs, printer: &Printer) -> Result<Exit, CliError> {
+    let profile = args.instance.profile.as_deref();
+    let report = ask(profile)?;
+    let password = if args.show_password { password(profile, &report)? } else { None };
     if printer.is_json() {
-        printer.json(SCHEMA_VERSION, &report)?;
+        match password {
+            None => printer.json(SCHEMA_VERSION, &report)?,
+            Some(password) => {
+                let mut document = serde_json::to_value(&report).or_unexpected("cannot write the report")?;
+                document["proxy"]["password"] = password.into();
+                printer.json(SCHEMA_VERSION, &document)?;
+            }
+        }
     } else {
-        print(&report, printer)?;
+        print(&report, password, printer)?;
     }
     Ok(if report.is_connected() { Exit::Done } else { Exit::No })
+}
+
+/// The proxy's password; none where it wants none.
+fn password(profile: Option<&Path>, report: &Report) -> Result<Option<String>, CliError> {
+    if report.proxy.is_none() {
+        let error = CliError::user("the running shim is no proxy, so there is no password");
+        return Err(error.hint("start it with --mode socks"));
+    }
+    instance::password(profile).map_err(refused)
 }
 
 /// Asks the running shim; shared with the other commands that do.
@@ -37,7 +55,16 @@ pub fn refused(error: InstanceError) -> CliError {
     CliError::user(error).hint(hint)
 }
 
-fn print(report: &Report, printer: &Printer) -> Result<(), CliError> {
+/// The proxy in one line.
+pub fn describe(proxy: &ProxyReport) -> String {
+    let user = match &proxy.username {
+        Some(username) => format!("user {username}"),
+        None => "no password".to_owned(),
+    };
+    format!("SOCKS5 and HTTP at {}, {user}", proxy.listen)
+}
+
+fn print(report: &Report, password: Option<String>, printer: &Printer) -> Result<(), CliError> {
     let field =
         |name: &str, value: String| printer.line(format_args!("{name:<13}{}", human::printable(&value)));
     let state = match report.state {
@@ -73,6 +100,12 @@ fn print(report: &Report, printer: &Printer) -> Result<(), CliError> {
         if let Some(expires) = site.expires {
             field("expires", human::time(expires))?;
         }
+    }
+    if let Some(proxy) = &report.proxy {
+        field("proxy", describe(proxy))?;
+    }
+    if let Some(password) = password {
+        field("password", password)?;
     }
     let now = Timestamp::now();
     for (name, value) in keys::lines(report, now) {

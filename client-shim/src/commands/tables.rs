@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vmsgate_cli::{Printer, Style, Table, human};
 use vmsgate_shim::Report;
-use vmsgate_shim::report::{ErrorReport, ServerReport};
+use vmsgate_shim::report::{ErrorReport, ServerReport, ServiceReport};
 use vmsgate_shim::tun::NamesState;
 
 /// Views and configuration misbehave when clocks differ by more.
@@ -18,7 +18,11 @@ pub fn print(report: &Report, printer: &Printer) -> io::Result<()> {
     }
     let mut table = Table::new(["SERVER", "HERE", "PORTS", "NAMES"]);
     for server in &report.servers {
-        table.row([server.name.clone(), here(server), ports(server), server.hostnames.join(", ")]);
+        let (here, ports) = match &report.proxy {
+            Some(_) => ("proxy".to_owned(), offered(server)),
+            None => (here(server), ports(server)),
+        };
+        table.row([server.name.clone(), here, ports, server.hostnames.join(", ")]);
     }
     for forward in report.forwards.iter().filter(|forward| forward.error.is_none()) {
         let (ip, port) = (forward.listen.ip().to_string(), forward.listen.port().to_string());
@@ -122,4 +126,14 @@ fn ports(server: &ServerReport) -> String {
     let open = server.listeners.iter().filter(|listener| listener.error.is_none());
     let ports: Vec<String> = open.map(|listener| listener.listen.port().to_string()).collect();
     if ports.is_empty() { "none".to_owned() } else { ports.join(", ") }
+}
+
+/// The ports that the role may reach, for programs that reach them without a listener.
+fn offered(server: &ServerReport) -> String {
+    let ports = server.services.iter().map(|service| {
+        let ServiceReport { protocol, first, last, .. } = service;
+        let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        if protocol == "tcp" { ports } else { format!("{ports}/{protocol}") }
+    });
+    ports.collect::<Vec<_>>().join(", ")
 }

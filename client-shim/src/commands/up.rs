@@ -1,6 +1,8 @@
 //! `vmsgate-shim up`
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::rc::Rc;
 
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -8,6 +10,7 @@ use vmsgate_cli::args::OutputArgs;
 use vmsgate_cli::{CliError, Exit, OrFail, Printer};
 use vmsgate_shim::hosts::HostsFile;
 use vmsgate_shim::profile::{self, Profile, ProfileError};
+use vmsgate_shim::proxy::{Access, Password, Proxy};
 #[cfg(target_os = "linux")]
 use vmsgate_shim::tun::Adapter;
 use vmsgate_shim::{Event, Forward, Report, Shim, loopback};
@@ -16,26 +19,34 @@ use super::ending::Ending;
 use super::first_answer::FirstAnswer;
 use super::hosts::Names;
 use super::view::{REFRESH, Screen};
-use crate::cli::{Mode, UpArgs};
+use crate::cli::{Mode, SocksArgs, UpArgs};
 use crate::instance::{Instance, InstanceError, PLACE_HINT};
 
+/// The port that IANA has registered for SOCKS.
+const SOCKS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1080);
+
 pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<Exit, CliError> {
-    let UpArgs { profile: path, mode, forwards, hosts, .. } = args;
+    let UpArgs { profile: path, mode, forwards, hosts, socks, .. } = args;
     #[cfg(target_os = "linux")]
     if args.interface.is_some() && *mode != Mode::Tun {
         return Err(CliError::user("--interface is for --mode tun").hint("add `--mode tun`, or leave it out"));
     }
+    let access = access(*mode, socks)?;
     let screen = Screen::choose(printer, output);
     let profile = read_profile(path)?;
     probe_forwards(forwards)?;
     // While there is one thread: rights belong to threads.
     let way = match mode {
-        Mode::Loopback => Way::Listeners,
+        Mode::Loopback | Mode::Socks => Way::Listeners,
         #[cfg(target_os = "linux")]
         Mode::Tun => Way::Interface(open_adapter(&profile, path, args.interface.as_deref())?),
     };
     super::on_this_thread(async {
         let instance = claim(&profile, printer)?;
+        let way = match access {
+            Some(access) => Way::Proxy(proxy(socks, access)?),
+            None => way,
+        };
         let hosts = hosts.clone().map(|file| file.map_or_else(HostsFile::of_this_machine, HostsFile::at));
         let names = hosts.map(|file| Names::prepare(file, &profile.name)).transpose()?;
         run(profile, forwards.clone(), way, screen, instance, names).await
@@ -45,8 +56,33 @@ pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<
 /// How programs reach the servers.
 enum Way {
     Listeners,
+    Proxy(Proxy),
     #[cfg(target_os = "linux")]
     Interface(Adapter),
+}
+
+/// Who may use the proxy, where there is to be one.
+fn access(mode: Mode, socks: &SocksArgs) -> Result<Option<Access>, CliError> {
+    let SocksArgs { listen, password_file, no_password } = socks;
+    if mode != Mode::Socks {
+        let unused = listen.is_some() || password_file.is_some() || *no_password;
+        let error = CliError::user("--socks-… is about the proxy, which --mode socks starts");
+        return if unused { Err(error.hint("add --mode socks")) } else { Ok(None) };
+    }
+    let Some(path) = password_file else {
+        return Ok(Some(if *no_password { Access::open() } else { Access::with(Password::random()) }));
+    };
+    refuse_open_to_others(path, "the proxy's password")?;
+    let password = Password::from_file(path)
+        .map_err(|error| CliError::user(error).hint("write the password into it, on a line of its own"))?;
+    Ok(Some(Access::with(password)))
+}
+
+fn proxy(socks: &SocksArgs, access: Access) -> Result<Proxy, CliError> {
+    Proxy::bind(socks.listen.unwrap_or(SOCKS_LISTEN), access).map_err(|error| {
+        let hint = error.hint();
+        CliError::user(error).hint(hint)
+    })
 }
 
 #[cfg(target_os = "linux")]
@@ -59,13 +95,15 @@ fn open_adapter(profile: &Profile, path: &Path, interface: Option<&str>) -> Resu
 
 /// Reads a profile that is its owner's alone, as ssh does with a private key.
 pub fn read_profile(path: &Path) -> Result<Profile, CliError> {
-    if let Some(mode) = profile::open_to_others(path) {
-        let file = path.display();
-        let error =
-            CliError::user(format!("{file} holds your private key, and others may use it (mode {mode:03o})"));
-        return Err(error.hint(format!("make it yours alone: chmod 600 {file}")));
-    }
+    refuse_open_to_others(path, "your private key")?;
     Profile::read(path).map_err(refused)
+}
+
+fn refuse_open_to_others(path: &Path, secret: &str) -> Result<(), CliError> {
+    let Some(mode) = profile::open_to_others(path) else { return Ok(()) };
+    let file = path.display();
+    let error = CliError::user(format!("{file} holds {secret}, and others may use it (mode {mode:03o})"));
+    Err(error.hint(format!("make it yours alone: chmod 600 {file}")))
 }
 
 /// A port that was asked for by name and cannot be had is told before anything is begun.
@@ -117,18 +155,24 @@ async fn run(
 
     let (tell, mut events) = mpsc::unbounded_channel();
     let first_answer = FirstAnswer::new(&profile);
-    let shim = match way {
-        Way::Listeners => Shim::start(profile, forwards, tell),
+    let (shim, access) = match way {
+        Way::Listeners => (Shim::start(profile, forwards, tell), None),
+        Way::Proxy(proxy) => {
+            let access: Rc<Access> = proxy.access();
+            (Shim::start_with_proxy(profile, forwards, proxy, tell), Some(access))
+        }
         #[cfg(target_os = "linux")]
-        Way::Interface(adapter) => Shim::start_routing(profile, forwards, adapter, tell)
-            .or_unexpected("cannot use the network interface")?,
+        Way::Interface(adapter) => {
+            let shim = Shim::start_routing(profile, forwards, adapter, tell);
+            (shim.or_unexpected("cannot use the network interface")?, None)
+        }
     };
     let given_up = first_answer.given_up(shim.link());
     tokio::pin!(given_up);
     let (report, rotate, doctor) = (shim.reporter(), shim.rotator(), shim.doctor());
     let serve = async {
         match &mut instance {
-            Some(instance) => instance.serve(report, rotate, doctor).await,
+            Some(instance) => instance.serve(report, rotate, doctor, access).await,
             None => std::future::pending().await,
         }
     };

@@ -1,6 +1,7 @@
 //! The program as people and scripts see it: output, exit status, the status socket.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -119,6 +120,68 @@ fn a_quiet_up_says_nothing_as_long_as_all_is_well() {
     assert_eq!(up.terminate(), 0);
     let text = |stream: Box<dyn Read>| io::read_to_string(stream).unwrap();
     assert_eq!((text(Box::new(stdout)), text(Box::new(stderr))), (String::new(), String::new()));
+}
+
+#[test]
+fn socks_mode_says_where_the_proxy_is_and_shows_its_password_when_asked() {
+    let site = Site::new();
+    let _gateway = site.start(&servers(&site));
+    site.profile_file();
+    let (_up, said) = Up::start_with(&site, &["--mode", "socks", "--socks-listen", "0"]);
+    let (code, json, _) = run(&site, &["status", "--json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let listen = report["proxy"]["listen"].as_str().unwrap();
+    assert_eq!((code, &report["proxy"]["username"]), (0, &"vmsgate".into()));
+    assert!(said.contains(&format!("proxy: SOCKS5 and HTTP at {listen}, user vmsgate\n")), "{said}");
+
+    let (_, json, _) = run(&site, &["status", "--json", "--show-password"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let password = report["proxy"]["password"].as_str().unwrap();
+    let (_, text, _) = run(&site, &["status", "--show-password"]);
+    assert!(text.contains(&format!("password     {password}\n")), "{text}");
+    let (_, text, _) = run(&site, &["status"]);
+    assert!(!text.contains(password) && !said.contains(password), "{text}{said}");
+    let (code, _, error) = run(&site, &["hosts"]);
+    assert_eq!(
+        (code, error.lines().next()),
+        (1, Some("error: the running shim gives its servers no addresses of this machine"))
+    );
+}
+
+#[test]
+fn more_programs_than_the_proxy_has_room_for_are_turned_away() {
+    let site = Site::new();
+    let _gateway = site.start(&servers(&site));
+    site.profile_file();
+    let (_up, _) = Up::start_with(&site, &["--mode", "socks", "--socks-listen", "0", "--socks-no-password"]);
+    let (_, json, _) = run(&site, &["status", "--json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["proxy"]["username"], Value::Null);
+    let at = report["proxy"]["listen"].as_str().unwrap();
+    let ask = || {
+        let mut socket = TcpStream::connect(at).unwrap();
+        let _ = socket.write_all(&[5, 1, 0]);
+        let mut answer = Vec::new();
+        let _ = socket.take(2).read_to_end(&mut answer);
+        answer
+    };
+
+    let idle: Vec<_> = (0..512).map(|_| TcpStream::connect(at).unwrap()).collect();
+    assert_eq!(ask(), b"");
+
+    drop(idle);
+    while ask() != b"\x05\x00" {}
+}
+
+#[test]
+fn without_a_proxy_there_is_no_password_to_show() {
+    let site = Site::new();
+    let _gateway = site.start(&servers(&site));
+    let (_up, _) = Up::start(&site);
+    let (code, text, error) = run(&site, &["status", "--show-password"]);
+    let expected =
+        "error: the running shim is no proxy, so there is no password\n\nhint: start it with --mode socks\n";
+    assert_eq!((code, text.as_str(), error.as_str()), (1, "", expected));
 }
 
 #[test]

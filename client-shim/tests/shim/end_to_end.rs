@@ -9,12 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
+use vmsgate_shim::proxy::{Access, Proxy};
 use vmsgate_shim::{Event, Forward, Shim};
 
 /// Far longer than anything takes; a test that gets there has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-fn servers(site: &Site) -> Vec<Server> {
+pub fn servers(site: &Site) -> Vec<Server> {
     vec![
         site.server("mgmt", "192.168.10.10", 8081..=8082),
         site.server("rec01", "192.168.10.21", 7563..=7563),
@@ -22,9 +23,9 @@ fn servers(site: &Site) -> Vec<Server> {
     ]
 }
 
-struct Running<'s> {
+pub struct Running<'s> {
     site: &'s Site,
-    shim: Shim,
+    pub shim: Shim,
     events: mpsc::UnboundedReceiver<Event>,
 }
 
@@ -33,6 +34,13 @@ impl<'s> Running<'s> {
         let (tell, events) = mpsc::unbounded_channel();
         let forwards = forwards.iter().map(|text| text.parse::<Forward>().unwrap()).collect();
         Self { site, shim: Shim::start(site.profile(), forwards, tell), events }
+    }
+
+    /// The same as a proxy on a free port.
+    pub fn start_as_proxy(site: &'s Site, access: Access) -> Self {
+        let (tell, events) = mpsc::unbounded_channel();
+        let proxy = Proxy::bind((Ipv4Addr::LOCALHOST, 0).into(), access).unwrap();
+        Self { site, shim: Shim::start_with_proxy(site.profile(), Vec::new(), proxy, tell), events }
     }
 
     async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
@@ -47,7 +55,7 @@ impl<'s> Running<'s> {
         tokio::time::timeout(PATIENCE, search).await.expect("the event comes")
     }
 
-    async fn ready(&mut self) {
+    pub async fn ready(&mut self) {
         self.until(|event| *event == Event::SiteChanged).await;
     }
 

@@ -9,8 +9,10 @@ mod doctor;
 mod end_to_end;
 mod failover;
 mod hosts;
+mod http_proxy;
 mod keys;
 #[cfg(unix)]
 mod live_view;
 mod refusal;
+mod socks;
 mod support;

@@ -7,7 +7,7 @@ use vmsgate_shim::report::SCHEMA_VERSION;
 use vmsgate_shim::{Event, Report};
 
 use crate::commands::refusal::{ask, no_answer_hint, refused};
-use crate::commands::tables;
+use crate::commands::{status, tables};
 
 #[derive(Debug)]
 pub struct Lines<'p> {
@@ -72,6 +72,9 @@ impl<'p> Lines<'p> {
             let (gateway, client, role) = (&site.gateway, &site.client, &site.role);
             let line = format!("ready: {gateway} lets {client} reach, as {role}:");
             printer.line(vmsgate_cli::human::printable(&line))?;
+        }
+        if let Some(proxy) = &report.proxy {
+            printer.line(format_args!("proxy: {}", status::describe(proxy)))?;
         }
         tables::print(report, printer)
     }

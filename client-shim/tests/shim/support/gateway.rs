@@ -19,9 +19,10 @@ use vmsgate_tunnel::gateway::{self, GatewayState, LastNotices, shard::Shard};
 use vmsgate_tunnel::guard::HandshakeLimits;
 use vmsgate_tunnel::netstack::{ConnectionId, NetStack, OwnerId, StackConfig};
 use vmsgate_tunnel::noise::Identity;
-use vmsgate_tunnel::packet::Packet;
+use vmsgate_tunnel::packet::{Packet, Transport};
 use vmsgate_tunnel::peer::{ClientConfig, ClientKey, ClientKind};
 use vmsgate_tunnel::policy::{Grant, PolicyBuilder, Protocol};
+use vmsgate_tunnel::reply;
 use vmsgate_tunnel::sink::{DatagramQueue, InnerSink};
 use x25519_dalek::PublicKey;
 
@@ -70,9 +71,10 @@ struct Gateway<'s> {
     socket: &'s UdpSocket,
 }
 
-/// Where allowed packets go: the TCP stack, whose streams are served.
+/// Where allowed packets go: the TCP stack, whose streams are served. Datagrams are echoed.
 struct Egress {
     stack: Stack,
+    echoes: Vec<(FlowId, Vec<u8>)>,
     connections: HashMap<FlowId, ConnectionId>,
     flows: Rc<RefCell<HashMap<ConnectionId, FlowId>>>,
     control: Rc<Control>,
@@ -88,9 +90,10 @@ impl<'s> Gateway<'s> {
         let reachable = settings.servers.iter().filter(|server| !matches!(server.speaks, Speaks::Refusal));
         for Server { name, address, ports, .. } in reachable {
             let server = policy.server(name, &[ip(address)]);
-            let (service, rule) = ("echo".into(), "echo".into());
-            let (protocol, ports) = (Protocol::Tcp, ports.clone());
-            policy.grant(role, Grant { server, service, rule, protocol, ports, require_tls: None });
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                let (service, rule, ports) = ("echo".into(), "echo".into(), ports.clone());
+                policy.grant(role, Grant { server, service, rule, protocol, ports, require_tls: None });
+            }
         }
         let idle = Duration::from_secs(3600);
         let flows = FlowLimits {
@@ -123,7 +126,8 @@ impl<'s> Gateway<'s> {
             commands: settings.commands.0,
             heard: Cell::new(None),
         });
-        let egress = Egress { stack, connections: HashMap::new(), flows: Rc::default(), control };
+        let egress =
+            Egress { stack, echoes: Vec::new(), connections: HashMap::new(), flows: Rc::default(), control };
         let mut gateway = Self { state, egress, datagrams: DatagramQueue::default(), socket };
         gateway.apply();
         gateway
@@ -198,6 +202,11 @@ impl<'s> Gateway<'s> {
                     egress.control.heard.set(Some((key, identity)));
                 }
             }
+            for (flow, mut packet) in egress.echoes.drain(..) {
+                let length = packet.len();
+                packet.extend([0; 15]);
+                state.handle_egress(flow, &mut packet, length, now, datagrams);
+            }
             let flows = egress.flows.clone();
             let more = egress.stack.poll_transmit(now, 64, &mut |id, packet| {
                 let flow = flows.borrow().get(&id).copied();
@@ -235,6 +244,11 @@ fn last_notices() -> LastNotices {
 
 impl InnerSink for Egress {
     fn packet(&mut self, flow: FlowId, _client: u32, packet: &Packet<'_>, now: Instant) {
+        if let (Transport::Udp { .. }, Some(tuple)) = (packet.transport, packet.five_tuple()) {
+            let mut echo = vec![0; packet.bytes().len()];
+            reply::udp(tuple.destination, tuple.source, packet.payload(), &mut echo).unwrap();
+            return self.echoes.push((flow, echo));
+        }
         if let Some(id) = self.connections.get(&flow) {
             let _ = self.stack.handle_packet(*id, packet.bytes(), now);
             return;

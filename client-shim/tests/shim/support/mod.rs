@@ -7,6 +7,8 @@ pub mod registry;
 pub mod relay;
 mod serve;
 
+pub use serve::HTTP;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;

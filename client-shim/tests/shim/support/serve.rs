@@ -1,4 +1,4 @@
-//! What the servers and the gateway's control service say.
+//! What the servers (echoing ones, and a web server on [`HTTP`]) and the gateway's control service say.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -76,13 +76,17 @@ fn encode(key: &PublicKey) -> String {
     STANDARD.encode(key.as_bytes())
 }
 
-/// Serves one connection: the control service, or a server that greets and echoes.
+/// Where servers speak HTTP.
+pub const HTTP: u16 = 8090;
+
+/// Serves one connection: the control service, a web server, or a server that greets and echoes.
 pub async fn serve(stream: Stream, destination: SocketAddr, control: Rc<Control>) {
     let gateway = GATEWAY.map(ip).contains(&destination.ip()) || destination.ip() == GATEWAY_ADDRESS;
     let server = control.servers.iter().find(|server| ip(server.address) == destination.ip());
     let _ = match server.map(|server| &server.speaks) {
         _ if gateway => answer_control(stream, &control).await,
         Some(Speaks::Tls(config)) => listen_in_secret(stream, config.clone()).await,
+        _ if destination.port() == HTTP => show_requests(stream).await,
         Some(Speaks::Greeting | Speaks::Refusal) | None => echo(stream, destination).await,
     };
 }
@@ -142,6 +146,25 @@ async fn answer_control(mut stream: Stream, control: &Control) -> std::io::Resul
 async fn listen_in_secret(stream: Stream, config: Arc<ServerConfig>) -> std::io::Result<()> {
     let mut stream = TlsAcceptor::from(config).accept(stream).await?;
     stream.read_to_end(&mut Vec::new()).await.map(|_| ())
+}
+
+/// Answers each request of a connection with its number there, its head and its body.
+async fn show_requests(mut stream: Stream) -> std::io::Result<()> {
+    for number in 1.. {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await?);
+        }
+        let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut body).await?;
+        request.extend(body);
+        let answer = format!("request {number}\n{}", String::from_utf8_lossy(&request));
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Server: Web\r\n\r\n", answer.len());
+        stream.write_all((head + &answer).as_bytes()).await?;
+    }
+    Ok(())
 }
 
 async fn echo(mut stream: Stream, destination: SocketAddr) -> std::io::Result<()> {
