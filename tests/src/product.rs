@@ -167,6 +167,19 @@ pub struct ShimReport {
     pub interface: Option<ShimInterface>,
     /// The servers and where they are on this machine.
     pub servers: Vec<ShimServer>,
+    /// The proxy, in SOCKS mode.
+    pub proxy: Option<ShimProxy>,
+}
+
+/// The shim's proxy.
+#[derive(Debug, Deserialize)]
+pub struct ShimProxy {
+    /// Where programs find it.
+    pub listen: SocketAddr,
+    /// None where it wants no password.
+    pub username: Option<String>,
+    /// Only where it was asked for.
+    pub password: Option<String>,
 }
 
 /// The network interface of mode `tun`.
