@@ -211,9 +211,9 @@ mod tests {
         let target = |port| Target { remotes: vec![([192, 168, 10, 21], port).into()] };
         let addresses = [[192, 168, 10, 21].into()];
         let tally = Tally::default();
-        tally.note(DialError::Refused, &target(80), true);
-        tally.note(DialError::TimedOut, &target(7563), true);
-        tally.note(DialError::TimedOut, &target(22331), false);
+        tally.failed(DialError::Refused, &target(80), true);
+        tally.failed(DialError::TimedOut, &target(7563), true);
+        tally.failed(DialError::TimedOut, &target(22331), false);
 
         let failure = tally.failure_of(&target(7563)).unwrap();
         assert_eq!(failure.to, "192.168.10.21:7563");

@@ -68,8 +68,18 @@ pub fn unrouted(report: &Report) -> impl Iterator<Item = (IpAddr, &ErrorReport)>
 }
 
 /// Whether the system's resolver asks the gateway for the servers' names.
-pub fn resolves_names(report: &Report) -> bool {
+fn resolves_names(report: &Report) -> bool {
     report.interface.as_ref().is_some_and(|interface| interface.names == NamesState::Gateway)
+}
+
+/// What a person does next to reach the servers by name.
+pub fn next_step(report: &Report) -> &'static str {
+    match &report.proxy {
+        None if resolves_names(report) => "programs here know the servers' names",
+        None => "`vmsgate-shim hosts --apply` makes the servers' names known here",
+        Some(proxy) if proxy.username.is_none() => "set the proxy in your programs",
+        Some(_) => "`vmsgate-shim status --show-password` shows the proxy's password",
+    }
 }
 
 /// Why it does not in mode `tun`.
@@ -129,7 +139,7 @@ fn ports(server: &ServerReport) -> String {
 }
 
 /// The ports that the role may reach, for programs that reach them without a listener.
-fn offered(server: &ServerReport) -> String {
+pub fn offered(server: &ServerReport) -> String {
     let ports = server.services.iter().map(|service| {
         let ServiceReport { protocol, first, last, .. } = service;
         let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };

@@ -110,7 +110,7 @@ fn refuse_open_to_others(path: &Path, secret: &str) -> Result<(), CliError> {
 fn probe_forwards(forwards: &[Forward]) -> Result<(), CliError> {
     for forward in forwards {
         loopback::probe(forward).map_err(|trouble| {
-            CliError::user(trouble.message).context(format!("cannot forward {forward}")).hint(trouble.hint)
+            CliError::user(format!("cannot forward {forward}: {}", trouble.message)).hint(trouble.hint)
         })?;
     }
     Ok(())

@@ -168,11 +168,8 @@ fn told(event: &Event, report: &Report) -> Vec<(messages::Kind, String)> {
             vec![(Problem, format!("{message}; {hint}"))]
         }
         Event::SiteChanged => {
-            let names = match tables::resolves_names(report) {
-                true => "by name too",
-                false => "by name once `vmsgate-shim hosts --apply` was run",
-            };
-            let ready = (Good, format!("{} servers can be reached, {names}", report.servers.len()));
+            let count = report.servers.len();
+            let ready = (Good, format!("{count} servers can be reached; {}", tables::next_step(report)));
             let closed = tables::errors(report);
             let closed = closed
                 .map(|(listener, error)| (Problem, format!("{listener}: {}; {}", error.message, error.hint)));

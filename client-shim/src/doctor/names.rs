@@ -145,6 +145,7 @@ mod tests {
                 name: "rec01".to_owned(),
                 hostnames: hostnames.iter().map(|name| (*name).to_owned()).collect(),
                 addresses: vec!["192.168.10.21".parse().unwrap()],
+                services: Vec::new(),
                 ports: BTreeMap::new(),
                 omitted: Vec::new(),
             };
@@ -168,6 +169,7 @@ mod tests {
             // Every resolver knows these without asking anybody.
             hostnames: vec!["localhost".to_owned(), "127.125.208.243".to_owned()],
             addresses: Vec::new(),
+            services: Vec::new(),
             ports: BTreeMap::new(),
             omitted: Vec::new(),
         };

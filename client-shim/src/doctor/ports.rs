@@ -53,7 +53,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::loopback::Target;
+    use crate::target::Target;
 
     #[test]
     fn a_port_that_another_program_has_is_told_with_the_program() {

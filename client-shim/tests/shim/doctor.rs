@@ -84,14 +84,14 @@ fn every_finding_is_provoked_well_and_badly_and_found() {
         let running = scenarios.map(|scenario| scope.spawn(scenario));
         running.into_iter().map(|page| page.join().unwrap()).collect()
     });
-    let found = |wanted: fn(&Finding) -> bool| -> BTreeSet<Id> {
+    let found = |wanted: &dyn Fn(&Finding) -> bool| -> BTreeSet<Id> {
         let all = pages.iter().flat_map(|page| &page.findings);
         all.filter(|finding| wanted(finding)).map(|finding| finding.id).collect()
     };
     // A machine that is busy with other tests may carry less than nine tiles.
     let slow = |finding: &Finding| finding.id == Id::PathGoodputDown && finding.verdict == Verdict::Note;
-    assert_eq!(found(|finding| finding.verdict == Verdict::Ok || slow(finding)), all());
-    assert_eq!(found(|finding| !matches!(finding.verdict, Verdict::Ok | Verdict::Skipped)), all());
+    assert_eq!(found(&|finding| finding.verdict == Verdict::Ok || slow(finding)), all());
+    assert_eq!(found(&|finding| !matches!(finding.verdict, Verdict::Ok | Verdict::Skipped)), all());
 }
 
 #[test]

@@ -62,12 +62,13 @@ fn secret_in(file: &Path) -> StaticSecret {
     Profile::read(file).unwrap().secret
 }
 
-/// The names in the profile's folder that begin like it.
+/// The names in the profile's folder that begin like it, but for what the gateway told, which is no secret.
 fn beside(file: &Path) -> Vec<String> {
     let name = file.file_name().unwrap().to_str().unwrap();
     let entries = fs::read_dir(file.parent().unwrap()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.filter(|found| found.starts_with(name)).collect();
+    let mut names: Vec<String> =
+        names.filter(|found| found.starts_with(name) && !found.ends_with(".known")).collect();
     names.sort();
     names
 }

@@ -51,7 +51,8 @@ fn a_client_that_is_suspended_is_told_and_is_back_after_it_was_resumed() {
         running.set_access(&site, Access::Suspended).await;
         let expected = Event::Refused(Refusal::new(Reason::Suspended, Some(CONTACT)));
         running.until(|event| *event == expected).await;
-        assert_eq!(socket.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        let told = tokio::time::timeout(PATIENCE, socket.read_u8()).await.expect("the program is told");
+        assert_eq!(told.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
         let report = running.shim.report();
         assert_eq!(report.state, LinkState::Refused);
         assert_eq!(report.refusal.map(|refusal| refusal.reason), Some(Reason::Suspended));
@@ -63,7 +64,8 @@ fn a_client_that_is_suspended_is_told_and_is_back_after_it_was_resumed() {
         running.set_access(&site, Access::Active { until: None }).await;
         running.until(|event| *event == Event::Connected).await;
         let mut socket = TcpStream::connect(listen).await.unwrap();
-        greeting(&mut socket).await.unwrap();
+        let greeted = tokio::time::timeout(PATIENCE, greeting(&mut socket)).await;
+        greeted.expect("the server answers").unwrap();
         assert_eq!(running.shim.report().refusal, None);
         running.shim.stop().await;
     });

@@ -20,12 +20,12 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(area: Rect, warnings: usize, messages: usize) -> Self {
+    fn of(area: Rect, details: usize, warnings: usize, messages: usize) -> Self {
         let Rect { width, height, .. } = area;
         let if_room = |needed: u16, rows: u16| if height >= needed { rows } else { 0 };
         let at_most = |rows: u16, lines: usize| rows.min(u16::try_from(lines).unwrap_or(rows));
         Self {
-            details: if_room(7, 2).max(if_room(12, header::DETAILS)),
+            details: at_most(if_room(7, 2).max(if_room(12, u16::MAX)), details),
             warnings: at_most(if_room(8, 1).max(if_room(16, 3)), warnings),
             graph: if width >= graph::MIN_WIDTH { if_room(20, graph::HEIGHT) } else { 0 },
             // With their heading.
@@ -38,8 +38,9 @@ impl Rows {
 pub fn page(frame: &mut Frame<'_>, model: &mut Model, report: &Report, now: Timestamp) {
     let area = frame.area();
     let warnings = header::warnings(report, now, model.styles);
-    let rows = Rows::of(area, warnings.len(), model.messages.newest(usize::MAX).len());
-    let [title, details, warned, graphs, list, messages, foot] = Layout::vertical([
+    let details = header::details(report, &model.rates, now, model.styles);
+    let rows = Rows::of(area, details.len(), warnings.len(), model.messages.newest(usize::MAX).len());
+    let [title, detailed, warned, graphs, list, messages, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(rows.details),
         Constraint::Length(rows.warnings),
@@ -51,7 +52,7 @@ pub fn page(frame: &mut Frame<'_>, model: &mut Model, report: &Report, now: Time
     .areas(area);
 
     header::title(frame, title, report, now, model.styles);
-    put_all(frame, details, header::details(report, &model.rates, now, model.styles));
+    put_all(frame, detailed, details);
     put_all(frame, warned, warnings);
     graph::draw(frame, graphs, &model.rates, model.styles);
     let lines = servers::lines(report, list.width, now, model.styles);

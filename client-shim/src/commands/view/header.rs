@@ -14,10 +14,7 @@ use super::draw::put;
 use super::model::Styles;
 use super::rates::Rates;
 use crate::commands::refusal::{ask, refused};
-use crate::commands::{keys, tables};
-
-/// How many lines [`details`] has.
-pub const DETAILS: u16 = 4;
+use crate::commands::{keys, status, tables};
 
 /// The profile on the left, the state on the right; the state wins where there is room for one.
 pub fn title(frame: &mut Frame<'_>, row: Rect, report: &Report, now: Timestamp, styles: Styles) {
@@ -46,12 +43,10 @@ pub fn details(report: &Report, rates: &Rates, now: Timestamp, styles: Styles) -
     let detail = |name: &str, text: String| {
         Line::from(vec![Span::styled(format!("{name:<9}"), styles.faint), Span::raw(human::printable(&text))])
     };
-    vec![
-        detail("gateway", gateway(report)),
-        detail("traffic", traffic(report, rates)),
-        detail("person", person(report)),
-        detail("access", access(report, now)),
-    ]
+    let proxy = report.proxy.as_ref().map(|proxy| detail("proxy", status::describe(proxy)));
+    let first = [detail("gateway", gateway(report)), detail("traffic", traffic(report, rates))];
+    let last = [detail("person", person(report)), detail("access", access(report, now))];
+    first.into_iter().chain(proxy).chain(last).collect()
 }
 
 fn gateway(report: &Report) -> String {

@@ -42,11 +42,16 @@ pub fn lines(report: &Report, width: u16, now: Timestamp, styles: Styles) -> Vec
     let columns = Columns::of(report, width);
     let mut lines = Vec::new();
     for server in &report.servers {
-        let here = server.loopback.map(|address| address.to_string()).unwrap_or_default();
+        let here = match &report.proxy {
+            Some(_) => "proxy".to_owned(),
+            None => server.loopback.map(|address| address.to_string()).unwrap_or_default(),
+        };
         let names =
             std::iter::once(columns.row(&server.name, &here)).chain(std::iter::repeat(columns.row("", "")));
         let mut services = services(server, now, styles);
-        if services.is_empty() {
+        if report.proxy.is_some() {
+            services.insert(0, marked("●", &tables::offered(server), styles.good));
+        } else if services.is_empty() {
             services.push(Line::styled("nothing listens", styles.faint));
         }
         lines.extend(names.zip(services).map(|(names, service)| joined(names, service)));
@@ -146,8 +151,9 @@ impl Columns {
         let names = report.servers.iter().map(|server| server.name.as_str());
         let forwards = report.forwards.iter().map(|forward| forward.forward.as_str());
         let longest = names.chain(forwards).map(|name| Span::raw(name).width()).max().unwrap_or_default();
-        let here =
-            report.servers.iter().any(|server| server.loopback.is_some()) || !report.forwards.is_empty();
+        let here = report.proxy.is_some()
+            || report.servers.iter().any(|server| server.loopback.is_some())
+            || !report.forwards.is_empty();
         Self {
             name: longest.min(usize::from(width) / 3).max(MIN_NAME),
             here: if here && width >= WIDE { HERE } else { 0 },

@@ -143,6 +143,25 @@ q or Ctrl-C ends it   ↑ ↓ move the list
 ";
 
 #[test]
+fn a_proxy_is_named_with_what_it_leads_to() {
+    let mut proxied = document();
+    proxied["proxy"] = json!({"listen": "127.0.0.1:1080", "username": "vmsgate"});
+    for server in proxied["servers"].as_array_mut().unwrap() {
+        server["loopback"] = json!(null);
+        server["listeners"] = json!([]);
+        server["services"] =
+            json!([{"service": "recording-server", "protocol": "tcp", "first": 7563, "last": 7564}]);
+    }
+    let screen = screen(&proxied, 80, 24);
+    for line in [
+        "\nproxy    SOCKS5 and HTTP at 127.0.0.1:1080, user vmsgate\n",
+        "\nrec01     proxy            ● 7563-7564\n",
+    ] {
+        assert!(screen.contains(line), "{screen}");
+    }
+}
+
+#[test]
 fn no_window_is_too_small_and_none_too_large() {
     for (width, height) in [(1, 1), (3, 2), (10, 4), (39, 8), (1, 60), (300, 1), (300, 90)] {
         screen(&document(), width, height);
