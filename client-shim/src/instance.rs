@@ -2,8 +2,9 @@
 //!
 //! Each listens on a channel that only this user can reach: a socket in a folder of the user's own, or on Windows a
 //! named pipe. Whoever connects says one line: [`ROTATE`], [`EXAMINE`], [`PASSWORD`], or an empty one. It gets one line
-//! of JSON: what became of the rotation, what the doctor found, the proxy's password, or the [`Report`]. The channel carries the profile's name, so that one
-//! profile cannot be up twice (two shims with one key would take the tunnel away from each other every few seconds).
+//! of JSON: what became of the rotation, what the doctor found, the proxy's password, or the [`Report`]. The channel
+//! carries the profile's name, so that one profile cannot be up twice (two shims with one key would take the tunnel
+//! away from each other every few seconds).
 
 #[cfg(unix)]
 #[path = "instance/unix.rs"]
