@@ -70,7 +70,7 @@ struct Question {
 
 impl Control {
     pub(crate) fn new(connections: Connections, addresses: Vec<IpAddr>) -> Self {
-        Self { connections, addresses }
+        Self { connections: connections.of_small_packets(), addresses }
     }
 
     /// `GET /v1/profile`: what this client may reach.

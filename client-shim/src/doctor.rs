@@ -83,7 +83,8 @@ impl Facts {
 impl Doctor {
     pub(crate) fn new(facts: Facts, tunnel: &Tunnel, inner: Rc<Inner>) -> Self {
         let Facts { file, endpoint, client, gateway, mtu } = facts;
-        let (connections, echoes) = (tunnel.connections.clone(), tunnel.echoes.clone());
+        // What the path's MTU is, is a finding of its own, and not to hide the others.
+        let (connections, echoes) = (tunnel.connections.of_small_packets(), tunnel.echoes.clone());
         Self(Rc::new(Patient { inner, connections, echoes, file, endpoint, client, gateway, mtu }))
     }
 

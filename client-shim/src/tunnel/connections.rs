@@ -40,6 +40,9 @@ pub enum DialError {
     Family,
 }
 
+/// What every path with IPv6 carries (RFC 8200), and nearly every one without.
+const LEAST_MTU: u16 = 1280;
+
 /// Our end and the server's.
 type Ends = (SocketAddr, SocketAddr);
 
@@ -49,6 +52,8 @@ pub struct Connections {
     stack: Stack,
     own: Rc<[IpAddr]>,
     ports: Range<u16>,
+    /// No longer packet is sent or asked for.
+    mtu: u16,
     table: Rc<RefCell<Table>>,
 }
 
@@ -76,7 +81,12 @@ impl Connections {
         // A start by chance: connections of an earlier run may linger in the gateway's flow table.
         let next_port = fastrand::Rng::with_seed(seed).u16(ports.clone());
         let table = Table { next_port, ..Table::default() };
-        Self { stack, own: own.into(), ports, table: Rc::new(RefCell::new(table)) }
+        Self { stack, own: own.into(), ports, mtu: u16::MAX, table: Rc::new(RefCell::new(table)) }
+    }
+
+    /// The same, for connections that must get through where larger packets do not: to learn what is wrong.
+    pub(crate) fn of_small_packets(&self) -> Self {
+        Self { mtu: LEAST_MTU, ..self.clone() }
     }
 
     /// Connects to the first of `remotes` that answers.
@@ -116,8 +126,8 @@ impl Connections {
         self.ports.contains(&tuple.destination.port()).then(known).flatten()
     }
 
-    /// An ICMP error about a packet; whether it was one of ours. It ends a handshake; an established connection only notes it, since such
-    /// errors are transient (RFC 5461).
+    /// An ICMP error about a packet; whether it was one of ours. It ends a handshake; an established connection only
+    /// notes it, since such errors are transient (RFC 5461).
     pub(super) fn unreachable(&self, about: FiveTuple) -> bool {
         if about.protocol != Protocol::Tcp {
             return false;
@@ -161,11 +171,12 @@ impl Connections {
         let local = self.own.iter().find(|own| own.is_ipv4() == remote.is_ipv4()).ok_or(DialError::Family)?;
         let mut table = self.table.borrow_mut();
         let local = table.free_end(&self.ports, *local, remote).ok_or(DialError::TooMany)?;
-        let stream =
-            self.stack.connect(OWNER, local, remote, Instant::now()).map_err(|error| match error {
+        let stream = self.stack.connect(OWNER, (local, remote), self.mtu, Instant::now()).map_err(
+            |error| match error {
                 ConnectError::OutOfMemory => DialError::TooMany,
                 ConnectError::Unaddressable => DialError::Refused,
-            })?;
+            },
+        )?;
         let (give_up, unreachable) = oneshot::channel();
         table.ids.insert((local, remote), stream.id());
         table.ends.insert(stream.id(), (local, remote));

@@ -122,7 +122,7 @@ mod tests {
             let mut client = NetStack::new(StackConfig::default(), 1, now);
             let mut server = NetStack::new(StackConfig::default(), 2, now);
             let ends: (SocketAddr, SocketAddr) = (local.parse().unwrap(), remote.parse().unwrap());
-            let id = client.connect(owner, ends.0, ends.1, now).unwrap();
+            let id = client.connect(owner, ends, u16::MAX, now).unwrap();
             let mut syn = Vec::new();
             client.poll_transmit(now, 1, &mut |_, packet| syn = packet.to_vec());
             let accepted = server.accept(owner, &syn, now).unwrap();

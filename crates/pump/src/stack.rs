@@ -39,11 +39,11 @@ impl Stack {
     pub fn connect(
         &self,
         owner: OwnerId,
-        local: SocketAddr,
-        remote: SocketAddr,
+        ends: (SocketAddr, SocketAddr),
+        mtu: u16,
         now: Instant,
     ) -> Result<Stream, ConnectError> {
-        let id = self.0.netstack.borrow_mut().connect(owner, local, remote, now)?;
+        let id = self.0.netstack.borrow_mut().connect(owner, ends, mtu, now)?;
         self.0.work.notify_one();
         Ok(Stream::new(self.clone(), id))
     }
@@ -66,6 +66,11 @@ impl Stack {
     /// See [`NetStack::poll_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.0.netstack.borrow().poll_timeout()
+    }
+
+    /// See [`NetStack::abort_all`].
+    pub fn abort_all(&self) {
+        self.with(NetStack::abort_all);
     }
 
     /// See [`NetStack::poll_finished`].

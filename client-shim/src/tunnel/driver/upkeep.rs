@@ -39,6 +39,8 @@ impl Driver {
         }
         let moved = next && self.go_on(&self.routed());
         if self.supervisor.state(now) == LinkState::Refused {
+            // What it cut, it could no longer say: a program that only receives would wait for ever.
+            self.connections.stack().abort_all();
             self.client.rest(now);
         }
         if rebind || moved {
@@ -126,6 +128,8 @@ impl Driver {
     pub(super) fn refused(&mut self, refusal: Refusal, now: Instant) {
         tracing::debug!(?refusal, "shut out");
         self.supervisor.refuse(now);
+        // What it cut, it could no longer say: a program that only receives would wait for ever.
+        self.connections.stack().abort_all();
         self.client.rest(now);
         self.link.send_modify(|link| link.refusal = Some(refusal));
         self.publish(now);

@@ -72,8 +72,8 @@ pub(crate) async fn tunnel() -> (Stream, Stream) {
     let now = Instant::now();
     let stack = |seed| Stack::new(NetStack::new(StackConfig::default(), seed, now));
     let (near, far) = (stack(1), stack(2));
-    let local: SocketAddr = "10.0.0.1:40000".parse().unwrap();
-    let stream = near.connect(OWNER, local, "192.168.1.1:7563".parse().unwrap(), now).unwrap();
+    let ends = ["10.0.0.1:40000", "192.168.1.1:7563"].map(|end| end.parse::<SocketAddr>().unwrap());
+    let stream = near.connect(OWNER, ends.into(), u16::MAX, now).unwrap();
     let accepted = Rc::new(RefCell::new(None));
     spawn_local(carry(near, stream.id(), far, accepted.clone()));
     stream.connected().await.unwrap();

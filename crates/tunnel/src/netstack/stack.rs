@@ -10,7 +10,7 @@ use smoltcp::wire::IpEndpoint;
 
 use super::budget::{Budget, MemoryLimits, OwnerId};
 use super::connection::{Connection, Environment, Fate};
-use super::error::{AcceptError, ConnectError, PacketError};
+use super::error::{AcceptError, Broken, ConnectError, PacketError};
 use super::schedule::Schedule;
 use super::segment::{MAX_HEADERS, Segment};
 use super::time_wait::{TIME_WAIT, TimeWait};
@@ -107,7 +107,8 @@ impl NetStack {
             return Err(AcceptError::NotASyn);
         }
         let ends = (segment.destination, segment.source);
-        let mut connection = self.new_connection(owner, ends, now).ok_or(AcceptError::OutOfMemory)?;
+        let mut connection =
+            self.new_connection(owner, ends, u16::MAX, now).ok_or(AcceptError::OutOfMemory)?;
         let listening = connection.listen().is_ok();
         connection.receive(syn, &segment, now, &mut self.edited, &mut |_| ());
         if !listening || connection.socket().state() != State::SynReceived {
@@ -118,16 +119,17 @@ impl NetStack {
     }
 
     /// Opens a connection to `remote` through the tunnel, from the tunnel address and port `local`. The caller sees
-    /// to it that the pair of ends is unused.
+    /// to it that the pair of ends is unused. No packet of the connection, in either direction, is longer than `mtu`
+    /// or the stack's own, whichever is less.
     pub fn connect(
         &mut self,
         owner: OwnerId,
-        local: SocketAddr,
-        remote: SocketAddr,
+        (local, remote): (SocketAddr, SocketAddr),
+        mtu: u16,
         now: Instant,
     ) -> Result<ConnectionId, ConnectError> {
         let ends = (local.into(), remote.into());
-        let mut connection = self.new_connection(owner, ends, now).ok_or(ConnectError::OutOfMemory)?;
+        let mut connection = self.new_connection(owner, ends, mtu, now).ok_or(ConnectError::OutOfMemory)?;
         if connection.connect().is_err() {
             self.budget.release(connection.reservation);
             return Err(ConnectError::Unaddressable);
@@ -214,6 +216,18 @@ impl NetStack {
         self.budget.total_used()
     }
 
+    /// Resets every connection.
+    pub fn abort_all(&mut self) {
+        let Self { entries, schedule, .. } = self;
+        for (slot, entry) in entries.iter_mut() {
+            if let Kind::Live(connection) = &mut entry.kind {
+                connection.abort(Broken::Aborted);
+                let id = ConnectionId { slot: slot as u32, generation: entry.generation };
+                schedule.mark_ready(id, &mut connection.place);
+            }
+        }
+    }
+
     pub(super) fn live(&self, id: ConnectionId) -> Option<&Connection> {
         let entry = self.entries.get(id.slot as usize)?;
         match &entry.kind {
@@ -246,10 +260,13 @@ impl NetStack {
         &mut self,
         owner: OwnerId,
         ends: (IpEndpoint, IpEndpoint),
+        mtu: u16,
         now: Instant,
     ) -> Option<Box<Connection>> {
+        let mtu = self.environment.mtu.min(usize::from(mtu.max(MIN_MTU)));
+        let environment = Environment { mtu, ..self.environment };
         let reservation = self.budget.reserve(owner)?;
-        Some(Box::new(Connection::new(self.environment, reservation, ends, self.rng.u64(..), now)))
+        Some(Box::new(Connection::new(environment, reservation, ends, self.rng.u64(..), now)))
     }
 
     fn insert(&mut self, connection: Box<Connection>) -> ConnectionId {

@@ -56,7 +56,7 @@ impl Pair {
         let port = self.next_port;
         self.next_port += 1;
         let local = SocketAddr::new(local.parse().unwrap(), port);
-        let id = self.client.connect(OWNER, local, remote.parse().unwrap(), self.now).unwrap();
+        let id = self.client.connect(OWNER, (local, remote.parse().unwrap()), u16::MAX, self.now).unwrap();
         self.client_ids.insert(port, id);
         (port, id)
     }
