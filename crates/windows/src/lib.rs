@@ -1,6 +1,6 @@
-//! What the shim needs of Windows and no safe crate offers: keys that only their user can read ([`seal`]), channels
-//! between processes of one user ([`Channel`]), whether a console window is the shim's own ([`owns_console`]), the user's
-//! folders ([`Folder`]) and shortcuts ([`Shortcut`]).
+//! What the shim needs of Windows and no safe crate offers: keys that only their user can read (`seal`), channels
+//! between processes of one user (`Channel`), whether a console window is the shim's own (`owns_console`), the user's
+//! folders (`Folder`) and shortcuts (`Shortcut`).
 //!
 //! Elsewhere this crate is empty. Beside `vmsgate-netio` it is the only one in which `unsafe` is allowed, for calls of
 //! the Win32 interface.
