@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::process::PATIENCE;
+use crate::process::{InTime, PATIENCE};
 
 /// Fetches `url` by curl and returns the size and SHA-256 of what came.
 ///
@@ -27,7 +27,8 @@ pub fn fetch(curl: Command, url: &str) -> Result<(u64, String)> {
 /// # Errors
 /// When curl or the server reports one.
 pub fn upload(mut curl: Command, file: &Path, url: &str) -> Result<()> {
-    let output = prepare(&mut curl).arg("-T").arg(file).arg(url).output().context("Failed to start curl")?;
+    let output =
+        prepare(&mut curl).arg("-T").arg(file).arg(url).output_in_time().context("Failed to start curl")?;
     ensure!(output.status.success(), "curl -T … {url}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }

@@ -14,7 +14,7 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::Value;
 use vmsgate_tests::{
     netns::Netns,
-    process::{Process, User, capture, command},
+    process::{InTime, Process, User, capture, command},
     product::Flow,
     require::can_run,
     shim::ShimMachine,
@@ -169,7 +169,7 @@ struct Page {
 
 impl Page {
     fn printed_by(mut command: Command) -> Self {
-        let output = command.output().unwrap();
+        let output = command.output_in_time().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{error}"));
         let findings = document["findings"].as_array().unwrap().clone();

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use vmsgate_tests::{
     curl,
+    process::InTime,
     require::can_run,
     shim::{ShimClient, ShimMachine},
     site::{self, Site},
@@ -31,7 +32,7 @@ fn an_ipv4_endpoint_is_told_and_with_an_ipv6_one_beside_it_works() {
     let path = machine.take(&profile, "anna").unwrap();
     let file = path.to_str().unwrap();
 
-    let output = machine.shim(&["up", file, "--quiet"]).output().unwrap();
+    let output = machine.shim(&["up", file, "--quiet"]).output_in_time().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
     let told = format!("error: this network has IPv6 only, and the gateway's address {} is IPv4\n", v4.ip());

@@ -10,7 +10,7 @@ use std::{
 use vmsgate_tests::{
     counted::{self, Listener},
     curl,
-    process::capture,
+    process::{InTime, capture},
     profile::Profile,
     raw,
     recording::RECORDER,
@@ -106,7 +106,7 @@ fn a_stock_client_on_the_old_identity_works_until_the_identity_is_retired() {
     let client = StockClient::up(site.topology.add_client().unwrap(), &profile).unwrap();
     curl::fetch(client.command("curl"), "http://192.168.10.10/file").unwrap();
 
-    let refused = site.keys(&["gateway", "retire"]).output().unwrap();
+    let refused = site.keys(&["gateway", "retire"]).output_in_time().unwrap();
     let text = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{text}");
     assert!(text.contains("anna-laptop"), "{text}");

@@ -9,7 +9,7 @@ use std::{
 
 use vmsgate_tests::{
     curl::{self, Download},
-    process::{PATIENCE, capture},
+    process::{InTime, PATIENCE, capture},
     product::{Denial, Flow, Session},
     require::can_run,
     site::{self, Egress, Site},
@@ -105,7 +105,8 @@ fn explain_agrees_with_what_the_gateway_does() {
     for (to, allowed) in
         [("192.168.10.10:80", true), ("192.168.10.21:7563", true), ("192.168.10.10:1433", false)]
     {
-        let explained = site.vmsgate(&["explain", "--client", "anna-laptop", "--to", to]).output().unwrap();
+        let explained =
+            site.vmsgate(&["explain", "--client", "anna-laptop", "--to", to]).output_in_time().unwrap();
         assert_eq!(explained.status.code(), Some(i32::from(!allowed)), "{to}: {explained:?}");
         let address: SocketAddr = to.parse().unwrap();
         let connected = client.host.namespace.run(|| TcpStream::connect_timeout(&address, PATIENCE)).unwrap();

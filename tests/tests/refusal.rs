@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use vmsgate_tests::{
     curl,
-    process::{PATIENCE, capture},
+    process::{InTime, PATIENCE, capture},
     require::can_run,
     shim::ShimClient,
     site::{self, Site},
@@ -29,7 +29,7 @@ fn a_suspended_client_is_told_and_a_resumed_one_works_again_by_itself() {
     capture(&mut site.keys(&["client", "suspend", "anna"])).unwrap();
     let refused = wait_until_refused(&client);
     assert_eq!((&refused["refusal"]["reason"], &refused["contact"]), (&"suspended".into(), &CONTACT.into()));
-    let text = client.shim(&["status"]).output().unwrap();
+    let text = client.shim(&["status"]).output_in_time().unwrap();
     assert_eq!(text.status.code(), Some(1));
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.starts_with("state        refused since "), "{text}");
@@ -52,7 +52,7 @@ fn a_revoked_client_is_told_and_its_next_start_says_so_and_ends() {
 
     let profile = client.profile().to_owned();
     let machine = client.kill().unwrap();
-    let output = machine.shim(&["up", profile.to_str().unwrap(), "--quiet"]).output().unwrap();
+    let output = machine.shim(&["up", profile.to_str().unwrap(), "--quiet"]).output_in_time().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
@@ -65,7 +65,7 @@ fn a_revoked_client_is_told_and_its_next_start_says_so_and_ends() {
 fn wait_until_refused(client: &ShimClient) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let output = client.shim(&["status", "--json"]).output().unwrap();
+        let output = client.shim(&["status", "--json"]).output_in_time().unwrap();
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         if report["state"] == "refused" {
             assert_eq!(output.status.code(), Some(1));

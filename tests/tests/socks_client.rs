@@ -14,7 +14,7 @@ use std::{
 
 use vmsgate_tests::{
     carries,
-    process::{PATIENCE, User, capture},
+    process::{InTime, PATIENCE, User, capture},
     product::ShimReport,
     recording::RECORDER,
     require::can_run,
@@ -79,8 +79,11 @@ fn without_the_password_and_outside_the_role_there_is_nothing_and_it_is_said_why
         (client.proxy("http"), "http://sql/", "error: 403"),
     ] {
         let mut curl = client.curl(&proxy);
-        let output =
-            curl.args(["--silent", "--show-error", "--fail", "--noproxy", ""]).arg(url).output().unwrap();
+        let output = curl
+            .args(["--silent", "--show-error", "--fail", "--noproxy", ""])
+            .arg(url)
+            .output_in_time()
+            .unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && output.stdout.is_empty(), "{url}: {output:?}");
         assert!(error.contains(expected), "{url}: {error}");
@@ -255,7 +258,7 @@ fn a_port_that_is_taken_a_file_that_is_none_and_options_without_their_mode_are_s
         client.client.machine.take(&site.add_client("bo-laptop", "smart-client").unwrap(), "bo").unwrap();
     let up = |arguments: &[&str]| {
         let mut up = client.client.shim(&["up", second.to_str().unwrap()]);
-        let Output { status, stdout, stderr } = up.args(arguments).output().unwrap();
+        let Output { status, stdout, stderr } = up.args(arguments).output_in_time().unwrap();
         assert_eq!((status.code(), stdout.len()), (Some(1), 0));
         String::from_utf8(stderr).unwrap()
     };

@@ -18,7 +18,7 @@ use vmsgate_tests::{
     carries,
     curl::{self, Download},
     netns::{self, Netns},
-    process::{PATIENCE, Process, User, capture},
+    process::{InTime, PATIENCE, Process, User, capture},
     recording::RECORDER,
     require::can_run,
     resolved::{self, NameServer, Resolved},
@@ -285,7 +285,7 @@ fn without_the_right_one_line_says_what_is_missing_and_how_to_give_it() {
     let machine = ShimMachine::new(&site, NAME).unwrap();
     machine.take(&site.add_client(NAME, "smart-client").unwrap(), NAME).unwrap();
     let before = everything(&machine.host.namespace);
-    let refused = machine.shim(&["up", "anna-laptop.conf", "--mode", "tun"]).output().unwrap();
+    let refused = machine.shim(&["up", "anna-laptop.conf", "--mode", "tun"]).output_in_time().unwrap();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let text = String::from_utf8(refused.stderr).unwrap();
     let mut lines = text.lines();

@@ -13,7 +13,7 @@ use std::{
 
 use vmsgate_tests::{
     curl::{self, Download},
-    process::{PATIENCE, capture},
+    process::{InTime, PATIENCE, capture},
     product::Flow,
     profile::Profile,
     require::can_run,
@@ -62,7 +62,7 @@ fn a_host_that_does_not_forward_is_refused_with_the_command_that_changes_it() {
     for key in FORWARDING {
         site.topology.gateway.sysctl(key, "0").unwrap();
     }
-    let refused = site.run_command().output().unwrap();
+    let refused = site.run_command().output_in_time().unwrap();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let text = String::from_utf8(refused.stderr).unwrap();
     for wanted in ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] {
@@ -74,7 +74,7 @@ fn a_host_that_does_not_forward_is_refused_with_the_command_that_changes_it() {
 #[test]
 fn without_net_admin_the_start_is_refused_with_what_to_give() {
     let Some(site) = site(MASQUERADED) else { return };
-    let refused = site.vmsgate(&["run"]).output().unwrap();
+    let refused = site.vmsgate(&["run"]).output_in_time().unwrap();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let text = String::from_utf8(refused.stderr).unwrap();
     assert!(text.contains("NET_ADMIN"), "{text}");

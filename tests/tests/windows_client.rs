@@ -13,7 +13,7 @@ use std::{
 use nix::sys::signal::Signal;
 use vmsgate_tests::{
     carries, curl,
-    process::{PATIENCE, capture},
+    process::{InTime, PATIENCE, capture, wait_with_output},
     profile::Profile,
     recording::RECORDER,
     require::{can_run, can_run_windows},
@@ -81,9 +81,9 @@ fn a_day_on(system: System) {
     assert!(
         hosts.lines().any(|line| line.starts_with(&recorder.ip().to_string()) && line.contains(" rec01"))
     );
-    let twice = client.shim(&["up", "anna.conf"]).output().unwrap();
+    let twice = client.shim(&["up", "anna.conf"]).output_in_time().unwrap();
     assert_refused(&twice, "the profile anna is already up");
-    assert_refused(&client.shim(&["uninstall"]).output().unwrap(), "the profile anna is up");
+    assert_refused(&client.shim(&["uninstall"]).output_in_time().unwrap(), "the profile anna is up");
 
     // A new key, under an open connection.
     let web = client.listens_for("mgmt", 80).unwrap();
@@ -114,13 +114,13 @@ fn a_day_on(system: System) {
 
     // A crash is in nobody's way, and Ctrl-C ends it in order.
     let machine = client.kill().unwrap();
-    assert_refused(&machine.shim(&["status"]).output().unwrap(), "no shim is running");
+    assert_refused(&machine.shim(&["status"]).output_in_time().unwrap(), "no shim is running");
     let client = machine.up(file.clone(), &[]).unwrap();
     works(&site, &client);
     client.process().signal(Signal::SIGINT).unwrap();
     let (machine, status, output) = client.wait().unwrap();
     assert!(status.success(), "{status}: {output}");
-    assert_refused(&machine.shim(&["status"]).output().unwrap(), "no shim is running");
+    assert_refused(&machine.shim(&["status"]).output_in_time().unwrap(), "no shim is running");
 
     sets_up_and_removes(&machine);
 
@@ -129,7 +129,7 @@ fn a_day_on(system: System) {
         let stock = Profile::new(capture(&mut machine.shim(&["export", "anna.conf"])).unwrap());
         let elsewhere = ShimMachine::new(&site, "elsewhere").unwrap();
         let copied = elsewhere.take(&Profile::new(second), "anna").unwrap();
-        let refused = elsewhere.shim(&["up", copied.to_str().unwrap()]).output().unwrap();
+        let refused = elsewhere.shim(&["up", copied.to_str().unwrap()]).output_in_time().unwrap();
         assert_refused(&refused, "is sealed by Windows");
         let client = StockClient::up(site.topology.add_client().unwrap(), &stock).unwrap();
         let fetched = curl::fetch(client.command("curl"), "http://192.168.10.10/file").unwrap();
@@ -140,7 +140,7 @@ fn a_day_on(system: System) {
 /// `install` makes what it says, as often as it is asked; `uninstall`, by the installed program, leaves nothing of it.
 fn sets_up_and_removes(machine: &ShimMachine) {
     let before = machine.files().unwrap();
-    assert_refused(&machine.shim(&["uninstall"]).output().unwrap(), "has set up nothing");
+    assert_refused(&machine.shim(&["uninstall"]).output_in_time().unwrap(), "has set up nothing");
     let install = |more: &[&str]| {
         let arguments = [&["install", "anna.conf", "--json"], more].concat();
         let text = capture(&mut machine.shim(&arguments)).unwrap();
@@ -167,7 +167,7 @@ fn sets_up_and_removes(machine: &ShimMachine) {
     let at_log_on = entries(&installed).into_iter().find(|entry| !entries(&without).contains(entry)).unwrap();
     assert!(at_log_on.symlink_metadata().is_err());
 
-    let removed = machine.run(&program, &["uninstall"]).output().unwrap();
+    let removed = machine.run(&program, &["uninstall"]).output_in_time().unwrap();
     assert_done(&removed);
     assert_eq!(machine.files().unwrap(), before);
 }
@@ -183,7 +183,7 @@ fn with_input(machine: &ShimMachine, arguments: &[&str], input: &str) -> Output 
     let mut child = command.spawn().unwrap();
     // It may refuse for another reason before it reads.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
+    wait_with_output(child).unwrap()
 }
 
 fn private_key(profile: &str) -> &str {
