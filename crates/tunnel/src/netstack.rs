@@ -19,12 +19,15 @@
 //! stream that was used. All of a batch's packets are taken in before anything is sent, so one acknowledgement
 //! answers many segments.
 
+mod bbr;
 mod budget;
 mod connection;
-mod cubic;
+mod delivery;
 mod device;
 mod error;
+mod pacer;
 mod receiver;
+mod rounds;
 mod rtt;
 mod schedule;
 mod scoreboard;

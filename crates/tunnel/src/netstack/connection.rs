@@ -209,6 +209,10 @@ impl Connection {
             self.abort(Broken::TimedOut);
             self.patience = None;
         }
+        let queued = self.socket().send_queue();
+        if let Some(sender) = &mut self.sender {
+            sender.written(queued);
+        }
         let next = self.next_poll(now);
         if next == Some(now) {
             return Fate::Busy;

@@ -38,11 +38,6 @@ impl RoundTrip {
         });
     }
 
-    /// Zero before the first measurement.
-    pub(super) fn smoothed(&self) -> Duration {
-        self.estimate.map_or(Duration::ZERO, |e| e.smoothed)
-    }
-
     /// The least that was measured; zero before.
     pub(super) fn least(&self) -> Duration {
         self.estimate.map_or(Duration::ZERO, |e| e.least)

@@ -7,13 +7,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::delivery::Snapshot;
 use super::segment::before;
 
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     start: u32,
     end: u32,
-    at: Instant,
+    /// The last time.
+    sent: Snapshot,
     state: State,
     retransmitted: bool,
 }
@@ -49,11 +51,13 @@ struct Latest {
 }
 
 /// What an acknowledgement newly delivered.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Delivered {
     pub(super) bytes: u32,
     /// Round-trip time of the latest sent segment among them, unless it was ambiguous.
     pub(super) round_trip: Option<Duration>,
+    /// How that segment was sent.
+    pub(super) newest: Option<Snapshot>,
 }
 
 impl Scoreboard {
@@ -75,7 +79,7 @@ impl Scoreboard {
     }
 
     /// New data was sent. Small segments are kept together, up to `mss` bytes, so that their number stays bounded.
-    pub(super) fn sent(&mut self, start: u32, end: u32, mss: u32, now: Instant) {
+    pub(super) fn sent(&mut self, start: u32, end: u32, mss: u32, sent: Snapshot) {
         if let Some(last) = self.segments.back_mut()
             && last.state == State::InFlight
             && last.end == start
@@ -85,7 +89,7 @@ impl Scoreboard {
             self.in_flight += end.wrapping_sub(start);
             return;
         }
-        self.segments.push_back(Sent { start, end, at: now, state: State::InFlight, retransmitted: false });
+        self.segments.push_back(Sent { start, end, sent, state: State::InFlight, retransmitted: false });
         self.in_flight += end.wrapping_sub(start);
     }
 
@@ -95,7 +99,7 @@ impl Scoreboard {
     }
 
     /// The range was sent again: what was lost in it is in flight again.
-    pub(super) fn resent(&mut self, start: u32, end: u32, now: Instant) {
+    pub(super) fn resent(&mut self, start: u32, end: u32, sent: Snapshot) {
         if self.lost == 0 {
             return;
         }
@@ -105,7 +109,7 @@ impl Scoreboard {
         for segment in self.segments.range_mut(from..).take_while(|segment| before(segment.start, end)) {
             if segment.state == State::Lost {
                 segment.state = State::InFlight;
-                segment.at = now;
+                segment.sent = sent;
                 segment.retransmitted = true;
                 let len = segment.end.wrapping_sub(segment.start);
                 self.lost -= len;
@@ -200,12 +204,12 @@ impl Scoreboard {
             if !before(segment.start, highest) {
                 break;
             }
-            let sent_before = segment.at < latest.sent_at
-                || (segment.at == latest.sent_at && before(segment.end, latest.end));
+            let sent_before = segment.sent.sent_at < latest.sent_at
+                || (segment.sent.sent_at == latest.sent_at && before(segment.end, latest.end));
             if segment.state != State::InFlight || !sent_before {
                 continue;
             }
-            let due = segment.at + latest.round_trip + patience;
+            let due = segment.sent.sent_at + latest.round_trip + patience;
             if due <= now {
                 segment.state = State::Lost;
                 let len = segment.end.wrapping_sub(segment.start);
@@ -268,7 +272,10 @@ impl Scoreboard {
             State::Sacked => return,
         }
         delivered.bytes += len;
-        let round_trip = now.saturating_duration_since(segment.at);
+        if delivered.newest.is_none_or(|newest| segment.sent.is_newer_than(&newest)) {
+            delivered.newest = Some(segment.sent);
+        }
+        let round_trip = now.saturating_duration_since(segment.sent.sent_at);
         if !segment.retransmitted {
             delivered.round_trip = Some(round_trip);
             if self.highest_sacked.is_some_and(|highest| before(segment.end, highest)) {
@@ -276,12 +283,13 @@ impl Scoreboard {
             }
         }
         let later = self.latest.is_none_or(|latest| {
-            latest.sent_at < segment.at || (latest.sent_at == segment.at && before(latest.end, segment.end))
+            latest.sent_at < segment.sent.sent_at
+                || (latest.sent_at == segment.sent.sent_at && before(latest.end, segment.end))
         });
         // What is acknowledged sooner than the path allows was the original, not the repetition.
         let plausible = !segment.retransmitted || self.latest.is_none_or(|l| round_trip >= l.round_trip / 2);
         if later && plausible {
-            self.latest = Some(Latest { sent_at: segment.at, end: segment.end, round_trip });
+            self.latest = Some(Latest { sent_at: segment.sent.sent_at, end: segment.end, round_trip });
         }
     }
 }
@@ -289,15 +297,20 @@ impl Scoreboard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netstack::delivery::DeliveryRate;
 
     const RTT: Duration = Duration::from_millis(80);
+
+    fn sent(at: Instant) -> Snapshot {
+        DeliveryRate::new(at).sent(true, at)
+    }
 
     /// Ten segments of 1000 bytes, the first byte number being close to the wrap, sent one millisecond apart.
     fn board(start: u32, now: Instant) -> Scoreboard {
         let mut board = Scoreboard::default();
         for n in 0..10 {
             let from = start.wrapping_add(n * 1000);
-            board.sent(from, from.wrapping_add(1000), 1000, now + Duration::from_millis(n.into()));
+            board.sent(from, from.wrapping_add(1000), 1000, sent(now + Duration::from_millis(n.into())));
         }
         board
     }
@@ -315,12 +328,12 @@ mod tests {
         assert_eq!(board.detect_losses(RTT / 4, now), (true, None));
         assert_eq!((board.lost(), board.in_flight(), board.first_lost()), (2000, 4000, Some(at(2))));
 
-        board.resent(at(2), at(4), now);
+        board.resent(at(2), at(4), sent(now));
         assert_eq!((board.lost(), board.in_flight()), (0, 6000));
         assert_eq!(board.detect_losses(RTT / 4, now), (false, None), "a fresh repetition is not lost");
 
         // Segment 9, sent after segments 2 and 3 were repeated, arrives; they still have not.
-        board.sent(at(10), at(11), 1000, now + Duration::from_millis(1));
+        board.sent(at(10), at(11), 1000, sent(now + Duration::from_millis(1)));
         let later = now + RTT + Duration::from_millis(1);
         board.acknowledge_selectively([(at(6), at(11))].into_iter(), later, &mut delivered);
         assert_eq!(board.detect_losses(RTT / 4, later), (true, None));
@@ -361,7 +374,7 @@ mod tests {
     fn small_segments_are_kept_together() {
         let t0 = Instant::now();
         let mut board = Scoreboard::default();
-        (0..5000).for_each(|n| board.sent(n, n + 1, 1000, t0));
+        (0..5000).for_each(|n| board.sent(n, n + 1, 1000, sent(t0)));
         assert_eq!((board.len(), board.in_flight()), (5, 5000));
         board.acknowledge(5000, t0 + RTT, &mut Delivered::default());
         assert_eq!((board.len(), board.in_flight()), (0, 0));
@@ -374,6 +387,6 @@ mod tests {
         let mut delivered = Delivered::default();
         let ranges = [(0, 6000), (14_000, 99_000), (8000, 7000), (6000, 6000), (1 << 31, 3 << 30)];
         board.acknowledge_selectively(ranges.into_iter(), t0, &mut delivered);
-        assert_eq!((delivered, board.in_flight()), (Delivered::default(), 10_000));
+        assert_eq!((delivered.bytes, board.in_flight()), (0, 10_000));
     }
 }

@@ -6,16 +6,18 @@
 //! switched off and this module decides, by two levers:
 //!
 //! - **The window that smoltcp is shown.** Acknowledgements are handed to it with a window that ends where the
-//!   congestion window (CUBIC, [`super::cubic`]) does, or the peer's own if that is smaller.
+//!   congestion window (BBR, [`super::bbr`]) does, or what may leave now ([`super::pacer`]), or the peer's own.
 //! - **Which of its segments leave.** To repeat something, smoltcp is made to start over from the first
 //!   unacknowledged byte, by letting its clock pass its retransmission timeout; of what it then sends again only the
 //!   segments that are lost ([`super::scoreboard`]) are let through.
 //!
 //! What is left to smoltcp: the handshake, sequence numbers, the send buffer, closing, and probing a closed window.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::cubic::Cubic;
+use super::bbr::{Ack, Bbr};
+use super::delivery::DeliveryRate;
+use super::pacer::Pacer;
 use super::rtt::RoundTrip;
 use super::scoreboard::{Delivered, Scoreboard};
 use super::segment::{Segment, SynOptions, before};
@@ -45,45 +47,19 @@ pub(super) struct Sender {
     /// As the peer advertised it.
     peer_window: u32,
     board: Scoreboard,
-    cubic: Cubic,
+    bbr: Bbr,
+    delivery: DeliveryRate,
+    pacer: Pacer,
     round_trip: RoundTrip,
-    recovery: Option<Recovery>,
+    /// An episode of loss ends when everything that had been sent at its start is acknowledged.
+    recovers_until: Option<u32>,
     timeout_at: Option<Instant>,
     look_again_at: Option<Instant>,
     duplicates: u32,
-    /// Bytes that the latest look found lost.
+    /// Bytes found lost since the last acknowledgement.
     newly_lost: u32,
-}
-
-/// Loss is taken for congestion when it is more than this part of a window, or when round trips have become longer
-/// than the least by more than a quarter and the jitter of scheduling, so that a queue has grown. What is left is the
-/// random loss of radio and long lines: to shrink for it would cost a flow at 80 ms and half a percent of loss all but
-/// 2.4 Mbit/s (Mathis et al. 1997).
-const CONGESTION_LOSS_PERCENT: u32 = 2;
-/// In a small window a segment or two are already more than that.
-const RANDOM_SEGMENTS: u32 = 2;
-const JITTER: Duration = Duration::from_millis(5);
-
-/// One episode of loss; ends when everything that had been sent at its start is acknowledged.
-#[derive(Debug, Clone, Copy)]
-struct Recovery {
-    until: u32,
-    /// Bytes found lost in it.
-    lost: u32,
-    /// The window was reduced for it.
-    congestion: bool,
-    /// Bytes that may be sent now (proportional rate reduction, RFC 6937); `None` after a timeout, when slow start
-    /// does the pacing, and for random loss, which changes nothing.
-    quota: Option<Quota>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Quota {
-    left: u32,
-    /// In flight when the episode began.
-    initial: u32,
-    delivered: u32,
-    sent: u32,
+    /// More was written than has been sent.
+    has_more: bool,
 }
 
 /// What to do with a segment that smoltcp sends.
@@ -96,7 +72,7 @@ pub(super) enum Verdict {
 
 impl Sender {
     /// `first` is the sequence number of our first byte, after the SYN.
-    pub(super) fn new(first: u32, local_mss: u32, peer: SynOptions, peer_window: u32) -> Self {
+    pub(super) fn new(first: u32, local_mss: u32, peer: SynOptions, peer_window: u32, now: Instant) -> Self {
         let mss = local_mss.min(u32::from(peer.mss.unwrap_or(536)).max(48));
         Self {
             mss,
@@ -108,13 +84,16 @@ impl Sender {
             probed: None,
             peer_window,
             board: Scoreboard::default(),
-            cubic: Cubic::new(mss),
+            bbr: Bbr::new(mss),
+            delivery: DeliveryRate::new(now),
+            pacer: Pacer::new(mss, now),
             round_trip: RoundTrip::default(),
-            recovery: None,
+            recovers_until: None,
             timeout_at: None,
             look_again_at: None,
             duplicates: 0,
             newly_lost: 0,
+            has_more: false,
         }
     }
 
@@ -144,7 +123,6 @@ impl Sender {
         }
         // The window of a SYN is never scaled.
         let window = u32::from(segment.window) << if segment.syn { 0 } else { self.shift };
-        let was_full = self.board.in_flight() + 2 * self.mss >= self.cubic.window();
         let advanced = ack != self.unacked;
         let repeats = !advanced && segment.is_bare() && window == self.peer_window && !self.board.is_empty();
         self.peer_window = window;
@@ -164,24 +142,26 @@ impl Sender {
             self.timeout_at = (!self.board.is_empty()).then(|| now + self.round_trip.timeout());
         }
 
-        let ended = self.recovery.is_some_and(|recovery| !before(ack, recovery.until));
-        if ended {
-            self.recovery = None;
+        if self.recovers_until.is_some_and(|until| !before(ack, until)) {
+            self.recovers_until = None;
         }
-        let partial = advanced && self.recovery.is_some();
+        let partial = advanced && self.recovers_until.is_some();
         self.duplicates = if repeats { self.duplicates + 1 } else { 0 };
-        let mut lost = self.look_for_losses(now);
-        if !self.selective && (self.duplicates == DUPLICATES || partial) {
-            let first = self.board.lose_first();
-            self.newly_lost += if first { self.mss } else { 0 };
-            lost |= first;
+        self.look_for_losses(now);
+        if !self.selective && (self.duplicates == DUPLICATES || partial) && self.board.lose_first() {
+            self.newly_lost += self.mss;
         }
-        let shrunk = lost && self.respond_to_loss();
-        let growing = self.recovery.is_none_or(|recovery| !recovery.congestion) || self.cubic.in_slow_start();
-        if !shrunk && was_full && growing {
-            self.cubic.on_ack(delivered.bytes, self.round_trip.smoothed(), now);
-        }
-        self.grant(delivered.bytes);
+        let least = self.round_trip.least();
+        self.bbr.on_ack(&Ack {
+            sample: self.delivery.acknowledged(delivered.bytes, delivered.newest, least, now),
+            round_trip: delivered.round_trip,
+            delivered: self.delivery.delivered(),
+            acked: delivered.bytes,
+            lost: std::mem::take(&mut self.newly_lost),
+            in_flight: self.board.in_flight(),
+            now,
+        });
+        self.pacer.advance(self.bbr.pacing_rate(), now);
         advanced
     }
 
@@ -193,22 +173,22 @@ impl Sender {
             return Verdict::Send;
         }
         self.cursor = end;
-        let len = end.wrapping_sub(start);
         let fresh = before(self.max, end);
         self.probed = None;
         if !fresh && (!self.board.is_lost(start, end) || self.allowance() == 0) {
             return Verdict::Hold;
         }
-        self.board.resent(start, end, now);
+        if self.board.is_empty() {
+            self.pacer.pause();
+        }
+        let sent = self.delivery.sent(self.board.is_empty(), now);
+        self.board.resent(start, end, sent);
         if fresh {
             let start = if before(start, self.max) { self.max } else { start };
-            self.board.sent(start, end, self.mss, now);
+            self.board.sent(start, end, self.mss, sent);
             self.max = end;
         }
-        if let Some(Recovery { quota: Some(quota), .. }) = &mut self.recovery {
-            quota.left = quota.left.saturating_sub(len);
-            quota.sent += len;
-        }
+        self.pacer.spend(end.wrapping_sub(start));
         self.timeout_at.get_or_insert(now + self.round_trip.timeout());
         Verdict::Send
     }
@@ -250,88 +230,57 @@ impl Sender {
         false
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.timeout_at.into_iter().chain(self.look_again_at).min()
+    /// How much there is that is not acknowledged, sent or not.
+    pub(super) fn written(&mut self, queued: usize) {
+        self.has_more = queued > self.max.wrapping_sub(self.unacked) as usize;
+        if !self.has_more && self.board.lost() == 0 && self.board.in_flight() < self.bbr.window() {
+            self.delivery.limited_by_application(self.board.in_flight());
+        }
     }
 
-    /// To be called when the deadline has come; answers whether something changed.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let room = self.board.in_flight() < self.bbr.window();
+        let pace = (room && (self.has_more || self.board.lost() > 0)).then(|| self.pacer.next()).flatten();
+        self.timeout_at.into_iter().chain(self.look_again_at).chain(pace).min()
+    }
+
+    /// To be called when the deadline has come; answers whether something may be sent that could not before.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
+        let allowed = self.allowance();
+        self.pacer.advance(self.bbr.pacing_rate(), now);
         if self.timeout_at.is_some_and(|at| at <= now) {
             self.board.lose_all();
-            self.cubic.on_timeout();
+            self.bbr.on_timeout();
             self.round_trip.timed_out();
-            self.recovery = Some(Recovery { until: self.max, lost: 0, congestion: true, quota: None });
+            self.recovers_until = Some(self.max);
             self.timeout_at = (!self.board.is_empty()).then(|| now + self.round_trip.timeout());
             self.look_again_at = None;
             return true;
         }
-        if self.look_again_at.is_some_and(|at| at <= now) {
-            let lost = self.look_for_losses(now);
-            if lost {
-                self.respond_to_loss();
-            }
-            return lost;
-        }
-        false
+        let due = self.look_again_at.is_some_and(|at| at <= now);
+        let lost = due && self.look_for_losses(now);
+        lost || self.allowance() > allowed
     }
 }
 
 impl Sender {
     /// Bytes that may be sent now, new or again.
     fn allowance(&self) -> u32 {
-        let room = self.cubic.window().saturating_sub(self.board.in_flight());
-        match self.recovery {
-            Some(Recovery { quota: Some(quota), .. }) => room.min(quota.left),
-            _ => room,
-        }
+        let room = self.bbr.window().saturating_sub(self.board.in_flight());
+        // What is alone on its way queues behind nothing; and smoltcp would fill a rest of a segment with a small one.
+        let alone = if self.board.is_empty() { self.mss } else { 0 };
+        room.min(self.pacer.allowance().max(alone))
     }
 
     fn look_for_losses(&mut self, now: Instant) -> bool {
         let before = self.board.lost();
         let (lost, again) = self.board.detect_losses(self.round_trip.least() / 4, now);
-        self.newly_lost = self.board.lost().saturating_sub(before);
         self.look_again_at = again;
+        if lost {
+            self.recovers_until.get_or_insert(self.max);
+        }
+        self.newly_lost += self.board.lost() - before;
         lost
-    }
-
-    /// Begins an episode of loss, or goes on with one; answers whether the window was reduced now.
-    fn respond_to_loss(&mut self) -> bool {
-        if self.recovery.is_some_and(|recovery| recovery.congestion) {
-            return false;
-        }
-        let lost = self.newly_lost + self.recovery.map_or(0, |recovery| recovery.lost);
-        let window = self.board.in_flight() + self.board.lost();
-        let random = (window / 100 * CONGESTION_LOSS_PERCENT).max(RANDOM_SEGMENTS * self.mss);
-        let (smoothed, least) = (self.round_trip.smoothed(), self.round_trip.least());
-        if lost > random || smoothed > least + least / 4 + JITTER {
-            self.enter_recovery();
-            return true;
-        }
-        let until = self.recovery.map_or(self.max, |recovery| recovery.until);
-        self.recovery = Some(Recovery { until, lost, congestion: false, quota: None });
-        false
-    }
-
-    fn enter_recovery(&mut self) {
-        let initial = (self.board.in_flight() + self.board.lost()).max(self.mss);
-        self.cubic.on_congestion();
-        let quota = Quota { left: self.mss, initial, delivered: 0, sent: 0 };
-        self.recovery = Some(Recovery { until: self.max, lost: 0, congestion: true, quota: Some(quota) });
-    }
-
-    /// Proportional rate reduction: what may leave in recovery follows what arrived.
-    fn grant(&mut self, delivered: u32) {
-        let (window, in_flight, mss) = (self.cubic.window(), self.board.in_flight(), self.mss);
-        let Some(Recovery { quota: Some(quota), .. }) = &mut self.recovery else { return };
-        quota.delivered += delivered;
-        let send = if in_flight > window {
-            let share = u64::from(quota.delivered) * u64::from(window) / u64::from(quota.initial);
-            u32::try_from(share).unwrap_or(u32::MAX).saturating_sub(quota.sent)
-        } else {
-            let limit = quota.delivered.saturating_sub(quota.sent).max(delivered) + mss;
-            limit.min(window - in_flight)
-        };
-        quota.left = quota.left.max(send);
     }
 
     /// smoltcp probes a closed window with a byte that it does not count as sent.

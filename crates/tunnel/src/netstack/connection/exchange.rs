@@ -27,7 +27,7 @@ impl Connection {
             let options = segment.syn_options(packet);
             self.receiver.peer_syn(segment.seq, options.window_scale.is_some());
             self.handshake.received = Some((options, segment.window));
-            self.start_sender();
+            self.start_sender(now);
         }
         let mut advanced = false;
         let mut window = segment.window;
@@ -79,7 +79,7 @@ impl Connection {
             let Some(segment) = Segment::parse(packet) else { return Some(len) };
             if segment.syn {
                 self.handshake.sent = Some(segment.seq);
-                self.start_sender();
+                self.start_sender(now);
             }
             let Some(len) = self.screen(&segment, packet, now) else { continue };
             if matches!(self.socket().state(), State::TimeWait | State::Closing) {
@@ -122,11 +122,12 @@ impl Connection {
         }
     }
 
-    fn start_sender(&mut self) {
+    fn start_sender(&mut self, now: Instant) {
         if let (None, Some(sent), Some((options, window))) =
             (&self.sender, self.handshake.sent, self.handshake.received)
         {
-            self.sender = Some(Sender::new(sent.wrapping_add(1), self.mss(), options, window.into()));
+            let first = sent.wrapping_add(1);
+            self.sender = Some(Sender::new(first, self.mss(), options, window.into(), now));
         }
     }
 

@@ -33,18 +33,31 @@ pub(super) struct Link {
     free_at: [Option<Instant>; 2],
     /// Drops everything while set.
     pub(super) cut: bool,
+    /// Packets that found the queue full.
+    pub(super) overflowed: u64,
 }
 
 impl Link {
     pub(super) fn new(conditions: Conditions, seed: u64) -> Self {
         println!("link seed {seed}");
         let rng = fastrand::Rng::with_seed(seed);
-        Self { conditions, rng, in_flight: BTreeMap::new(), count: 0, free_at: [None; 2], cut: false }
+        Self {
+            conditions,
+            rng,
+            in_flight: BTreeMap::new(),
+            count: 0,
+            free_at: [None; 2],
+            cut: false,
+            overflowed: 0,
+        }
     }
 
     pub(super) fn send(&mut self, direction: Direction, packet: &[u8], now: Instant) {
         let c = self.conditions;
-        let Some(leaves) = self.queue(direction, packet.len() as u64, now) else { return };
+        let Some(leaves) = self.queue(direction, packet.len() as u64, now) else {
+            self.overflowed += 1;
+            return;
+        };
         if self.cut || self.rng.u32(0..1000) < c.lost {
             return;
         }
