@@ -182,6 +182,15 @@ pub struct ShimProxy {
     pub password: Option<String>,
 }
 
+impl ShimProxy {
+    /// The proxy as curl and browsers write it.
+    #[must_use]
+    pub fn url(&self, scheme: &str) -> String {
+        let login = self.password.iter().map(|password| format!("vmsgate:{password}@"));
+        format!("{scheme}://{}{}", login.collect::<String>(), self.listen)
+    }
+}
+
 /// The network interface of mode `tun`.
 #[derive(Debug, Deserialize)]
 pub struct ShimInterface {

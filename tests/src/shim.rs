@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     process::{PATIENCE, Process, User, capture, command},
-    product::ShimReport,
+    product::{ShimProxy, ShimReport},
     profile::Profile,
     site::Site,
     topology::ClientHost,
@@ -272,6 +272,16 @@ impl ShimClient {
     pub fn status(&self) -> Result<serde_json::Value> {
         let text = capture(&mut self.shim(&["status", "--json"]))?;
         Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The proxy of mode `socks`, with its password.
+    ///
+    /// # Errors
+    /// When the shim is not connected, or in another mode.
+    pub fn proxy(&self) -> Result<ShimProxy> {
+        let text = capture(&mut self.shim(&["status", "--json", "--show-password"]))?;
+        let report: ShimReport = serde_json::from_str(&text)?;
+        report.proxy.with_context(|| format!("no proxy: {text}"))
     }
 
     /// The profile's file, which the shim keeps up to date.

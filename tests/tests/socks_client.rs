@@ -15,7 +15,7 @@ use std::{
 use vmsgate_tests::{
     carries,
     process::{InTime, PATIENCE, User, capture},
-    product::ShimReport,
+    product::ShimProxy,
     recording::RECORDER,
     require::can_run,
     shim::ShimClient,
@@ -39,9 +39,7 @@ const CHROMIUM: [&str; 9] = [
 /// A client in SOCKS mode.
 struct Client {
     client: ShimClient,
-    /// `127.0.0.1:1080`.
-    listen: String,
-    password: Option<String>,
+    proxy: ShimProxy,
 }
 
 #[test]
@@ -65,13 +63,13 @@ fn without_the_password_and_outside_the_role_there_is_nothing_and_it_is_said_why
     let Some(site) = site(&["curl", "nmap", "proxychains4"]) else { return };
     let client = Client::up(&site, &[]);
     for (proxy, url, expected) in [
-        (format!("socks5h://vmsgate:wrong@{}", client.listen), "http://mgmt/file", "User was rejected"),
+        (format!("socks5h://vmsgate:wrong@{}", client.proxy.listen), "http://mgmt/file", "User was rejected"),
         (
-            format!("socks5h://{}", client.listen),
+            format!("socks5h://{}", client.proxy.listen),
             "http://mgmt/file",
             "No authentication method was acceptable",
         ),
-        (format!("http://{}", client.listen), "http://mgmt/file", "error: 407"),
+        (format!("http://{}", client.proxy.listen), "http://mgmt/file", "error: 407"),
         (client.proxy("socks5h"), "http://mgmt:1433/", "Can't complete SOCKS5 connection to mgmt. (2)"),
         (client.proxy("socks5h"), "http://sql/", "Can't complete SOCKS5 connection to sql. (4)"),
         (client.proxy("socks5h"), "http://localhost/", "Can't complete SOCKS5 connection to localhost. (4)"),
@@ -180,7 +178,7 @@ allow = [\"intercom:audio\", \"mgmt:management-server\"]
     site.run().unwrap();
     let client = Client::up_as(&site, "guard", &["--socks-no-password"]);
     let home = &client.client.machine.host.namespace;
-    let opened = home.run(|| (TcpStream::connect(&client.listen), UdpSocket::bind("127.0.0.1:0"))).unwrap();
+    let opened = home.run(|| (TcpStream::connect(client.proxy.listen), UdpSocket::bind("127.0.0.1:0"))).unwrap();
     let (mut control, program) = (opened.0.unwrap(), opened.1.unwrap());
     control.write_all(&[5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
     let mut answer = [0; 12];
@@ -233,7 +231,7 @@ fn a_home_network_with_the_servers_addresses_is_not_in_the_way() {
 fn the_password_is_shown_to_its_user_alone() {
     let Some(site) = site(&[]) else { return };
     let client = Client::up(&site, &["-vv"]);
-    let password = client.password.as_deref().unwrap();
+    let password = client.proxy.password.as_deref().unwrap();
     let id = client.client.process().id();
     let shown = [
         String::from_utf8_lossy(&fs::read(format!("/proc/{id}/cmdline")).unwrap()).into_owned(),
@@ -284,16 +282,12 @@ impl Client {
         let profile = site.add_client("anna-laptop", role).unwrap();
         let arguments = [&["--mode", "socks"], arguments].concat();
         let client = ShimClient::up_with(site, &profile, "anna-laptop", &arguments).unwrap();
-        let text = capture(&mut client.shim(&["status", "--json", "--show-password"])).unwrap();
-        let report: ShimReport = serde_json::from_str(&text).unwrap();
-        let proxy = report.proxy.unwrap();
-        Self { client, listen: proxy.listen.to_string(), password: proxy.password }
+        let proxy = client.proxy().unwrap();
+        Self { client, proxy }
     }
 
-    /// The proxy as curl and browsers write it.
     fn proxy(&self, scheme: &str) -> String {
-        let login = self.password.iter().map(|password| format!("vmsgate:{password}@"));
-        format!("{scheme}://{}{}", login.collect::<String>(), self.listen)
+        self.proxy.url(scheme)
     }
 
     fn curl(&self, proxy: &str) -> Command {
@@ -305,8 +299,8 @@ impl Client {
     /// A program whose connections proxychains sends to the proxy, names included.
     fn chained(&self, program: &str) -> Command {
         let path: PathBuf = self.client.machine.path("proxychains.conf");
-        let (host, port) = self.listen.split_once(':').unwrap();
-        let password = self.password.as_deref().unwrap();
+        let (host, port) = (self.proxy.listen.ip(), self.proxy.listen.port());
+        let password = self.proxy.password.as_deref().unwrap();
         let text = format!(
             "strict_chain\nquiet_mode\nproxy_dns\ntcp_connect_time_out 30000\n\
              [ProxyList]\nsocks5 {host} {port} vmsgate {password}\n"

@@ -118,9 +118,19 @@ fn a_day_on(system: System) {
     let client = machine.up(file.clone(), &[]).unwrap();
     works(&site, &client);
     client.process().signal(Signal::SIGINT).unwrap();
-    let (machine, status, output) = client.wait().unwrap();
-    assert!(status.success(), "{status}: {output}");
-    assert_refused(&machine.shim(&["status"]).output_in_time().unwrap(), "no shim is running");
+    let machine = has_ended(client);
+
+    // The same work by name, through the proxy.
+    let client = machine.up(file.clone(), &["--mode", "socks"]).unwrap();
+    let proxy = client.proxy().unwrap().url("socks5h");
+    let curl = || {
+        let mut curl = client.command("curl");
+        curl.args(["--proxy", &proxy]);
+        curl
+    };
+    carries::files(&site.web, curl, "http://mgmt").unwrap();
+    client.process().signal(Signal::SIGINT).unwrap();
+    let machine = has_ended(client);
 
     sets_up_and_removes(&machine);
 
@@ -170,6 +180,14 @@ fn sets_up_and_removes(machine: &ShimMachine) {
     let removed = machine.run(&program, &["uninstall"]).output_in_time().unwrap();
     assert_done(&removed);
     assert_eq!(machine.files().unwrap(), before);
+}
+
+/// It ended in order, and says so to whom asks.
+fn has_ended(client: ShimClient) -> ShimMachine {
+    let (machine, status, output) = client.wait().unwrap();
+    assert!(status.success(), "{status}: {output}");
+    assert_refused(&machine.shim(&["status"]).output_in_time().unwrap(), "no shim is running");
+    machine
 }
 
 fn works(site: &Site, client: &ShimClient) {
