@@ -16,6 +16,7 @@ pub mod packets;
 pub mod process;
 pub mod product;
 pub mod profile;
+pub mod proofs;
 pub mod raw;
 pub mod recording;
 pub mod reference;

@@ -3,19 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs};
+
+use vmsgate_tests::proofs::{self, exists, missing, proofs, root};
 
 #[test]
 fn every_test_that_the_compliance_page_names_exists() {
     let page = page();
     let named = proofs(&page);
     assert!(named.len() > 30, "only {named:?}");
-    let missing: Vec<_> = named.iter().filter(|(file, test)| !exists(file, test)).collect();
-    assert!(missing.is_empty(), "docs/compliance.md names tests that do not exist: {missing:#?}");
+    assert_eq!(missing(&page), []);
 }
 
 #[test]
@@ -60,26 +57,6 @@ fn a_proof_that_does_not_exist_is_found() {
     assert!(!exists("tests/tests/nowhere.rs", "a_proof_that_does_not_exist_is_found"));
 }
 
-/// What stands in backticks as `FILE::TEST`.
-fn proofs(text: &str) -> Vec<(String, String)> {
-    let quoted = text.split('`').skip(1).step_by(2);
-    let named = quoted.filter_map(|quoted| quoted.split_once("::").filter(|(file, _)| file.ends_with(".rs")));
-    named.map(|(file, test)| (file.to_owned(), test.to_owned())).collect()
-}
-
-/// Whether the file has a function of that name with the attribute of a test.
-fn exists(file: &str, test: &str) -> bool {
-    let Ok(text) = fs::read_to_string(root().join(file)) else { return false };
-    let Some((before, _)) = text.split_once(&format!("fn {test}(")) else { return false };
-    let attributes = before.rsplit("\n\n").next().unwrap_or_default();
-    let attributes = attributes.rsplit(['}', ';']).next().unwrap_or_default();
-    attributes.contains("#[test]") || attributes.contains("#[tokio::test")
-}
-
 fn page() -> String {
-    fs::read_to_string(root().join("docs/compliance.md")).unwrap()
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    proofs::page("compliance.md").unwrap()
 }
