@@ -5,6 +5,7 @@
 //! changed that costs a fraction of a second. `VMSGATE_TEST_BINARIES=FOLDER` tests programs built elsewhere instead.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsString,
     fs::{self, File},
@@ -16,8 +17,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use crate::process::capture;
+
 /// The programs of the product.
-const PROGRAMS: [&str; 3] = ["vmsgate", "vmsgate-keys", "vmsgate-shim"];
+pub const PROGRAMS: [&str; 3] = ["vmsgate", "vmsgate-keys", "vmsgate-shim"];
 
 /// Puts the product's programs into `folder`, where every user can run them; a checkout may be private.
 ///
@@ -89,4 +92,37 @@ fn profile_folder() -> Result<PathBuf> {
     } else {
         folder.to_owned()
     })
+}
+
+/// The commands of a program, or those below one of them, in words: from its own help.
+///
+/// # Errors
+/// When the program does not run.
+pub fn commands(program: &str, above: &str) -> Result<BTreeSet<String>> {
+    let words: Vec<_> = above.split_whitespace().chain(["-h"]).collect();
+    let help = help(program, &words)?;
+    let listed =
+        help.split("\nCommands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap_or_default();
+    let names =
+        listed.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let mut found = BTreeSet::new();
+    for name in names {
+        let whole = format!("{above} {name}").trim_start().to_owned();
+        let below = commands(program, &whole)?;
+        if below.is_empty() {
+            found.insert(whole);
+        } else {
+            found.extend(below);
+        }
+    }
+    Ok(found)
+}
+
+/// What a program says of itself, the same in every environment.
+///
+/// # Errors
+/// When the program does not run.
+pub fn help(program: &str, arguments: &[&str]) -> Result<String> {
+    capture(Command::new(built()?.join(program)).args(arguments).env_clear())
 }

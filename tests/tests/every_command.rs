@@ -18,7 +18,11 @@ use nix::{
     unistd::Pid,
 };
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
-use vmsgate_tests::{binaries, process::PATIENCE, require::can_run};
+use vmsgate_tests::{
+    binaries::{self, commands},
+    process::PATIENCE,
+    require::can_run,
+};
 
 /// What a command is to leave behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +122,7 @@ fn every_command_has_a_decision() {
             .filter(|(of, ..)| *of == program)
             .map(|(_, command, ..)| (*command).to_owned())
             .collect();
-        assert_eq!(commands(program, ""), decided, "{program}: commands, and those with a decision");
+        assert_eq!(commands(program, "").unwrap(), decided, "{program}: commands, and those with a decision");
     }
 }
 
@@ -232,28 +236,6 @@ fn a_change_of_any_table_is_seen() {
     installation.sql("UPDATE registry_client SET role = 'other' WHERE name = 'anna'");
     assert!(installation.state() != before);
     assert!(installation.state().without_the_log() != before.without_the_log());
-}
-
-/// The commands of a program, or those below one of them, in words: from its own help.
-fn commands(program: &str, above: &str) -> BTreeSet<String> {
-    let output = Command::new(binaries::built().unwrap().join(program))
-        .args(above.split_whitespace())
-        .arg("-h")
-        .output()
-        .unwrap();
-    let help = String::from_utf8(output.stdout).unwrap();
-    let listed =
-        help.split("\nCommands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap_or_default();
-    let names =
-        listed.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
-    let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
-    names
-        .flat_map(|name| {
-            let whole = format!("{above} {name}").trim_start().to_owned();
-            let below = commands(program, &whole);
-            if below.is_empty() { BTreeSet::from([whole]) } else { below }
-        })
-        .collect()
 }
 
 struct Installation(tempfile::TempDir);
