@@ -17,7 +17,10 @@ fn every_statement_about_an_attacker_names_its_proof_or_is_among_the_limits() {
     for statement in attackers.split("\n- ").skip(1) {
         let statement = statement.split("\n### ").next().unwrap();
         statements += 1;
-        assert!(!proofs(statement).is_empty() || statement.contains("see the limits"), "no proof: {statement}");
+        assert!(
+            !proofs(statement).is_empty() || statement.contains("see the limits"),
+            "no proof: {statement}"
+        );
     }
     assert!(statements > 20, "{statements}");
 }

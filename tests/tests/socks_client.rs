@@ -178,7 +178,8 @@ allow = [\"intercom:audio\", \"mgmt:management-server\"]
     site.run().unwrap();
     let client = Client::up_as(&site, "guard", &["--socks-no-password"]);
     let home = &client.client.machine.host.namespace;
-    let opened = home.run(|| (TcpStream::connect(client.proxy.listen), UdpSocket::bind("127.0.0.1:0"))).unwrap();
+    let opened =
+        home.run(|| (TcpStream::connect(client.proxy.listen), UdpSocket::bind("127.0.0.1:0"))).unwrap();
     let (mut control, program) = (opened.0.unwrap(), opened.1.unwrap());
     control.write_all(&[5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
     let mut answer = [0; 12];

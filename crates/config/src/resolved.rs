@@ -204,6 +204,8 @@ pub struct Keys {
 pub struct Limits {
     pub flows_per_client: u32,
     pub flows_total: u32,
+    /// New flows per second of one client, in the long run.
+    pub new_flows_per_second: u32,
     /// Handshakes per second from one source (an IPv4 address, or an IPv6 /64) before it must prove its address.
     pub handshakes_per_source: u32,
     /// Handshakes per second in all before every source must prove its address.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use x25519_dalek::PublicKey;
 
+use crate::bucket::Bucket;
 use crate::event::{ClientInfo, Rejection, SessionEnd, SessionInfo, UnixMillis};
 use crate::flow::Traffic;
 use crate::noise::Preshared;
@@ -119,6 +120,8 @@ pub(crate) struct Peer {
     /// The slot of the tunnel that authenticated data last: where packets to the client go.
     pub(crate) active: Option<u32>,
     pub(crate) session: Option<Session>,
+    /// What it may still open at once; none before the first flow.
+    pub(crate) new_flows: Option<Bucket>,
 }
 
 impl Peer {

@@ -110,6 +110,8 @@ pub enum DenyReason {
     AuditUnavailable,
     /// The client or the gateway has as many live flows as it may have.
     FlowLimit,
+    /// The client opens more flows per second than it may.
+    NewFlowLimit,
     /// A transport protocol that the gateway does not forward.
     Protocol,
     /// Clear text where the service or the role requires TLS.
@@ -131,6 +133,7 @@ impl DenyReason {
             DenyReason::UnknownRole => "unknown-role",
             DenyReason::AuditUnavailable => "audit-unavailable",
             DenyReason::FlowLimit => "flow-limit",
+            DenyReason::NewFlowLimit => "new-flow-limit",
             DenyReason::Protocol => "protocol-not-forwarded",
             DenyReason::TlsRequired => "tls-required",
             DenyReason::PostQuantumRequired => "post-quantum-required",

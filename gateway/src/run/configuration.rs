@@ -42,6 +42,7 @@ pub fn build(
                 icmp: config.proxy.idle_icmp,
                 per_client: config.limits.flows_per_client as usize,
                 total: share(config.limits.flows_total) as usize,
+                new_per_second: config.limits.new_flows_per_second,
             },
             handshakes: HandshakeLimits {
                 per_source: config.limits.handshakes_per_source,

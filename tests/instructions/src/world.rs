@@ -187,6 +187,7 @@ pub(crate) fn flow_limits() -> FlowLimits {
         icmp: Duration::from_secs(30),
         per_client: 1024,
         total: 65_536,
+        new_per_second: 1000,
     }
 }
 

@@ -103,6 +103,7 @@ impl<'s> Gateway<'s> {
             icmp: idle,
             per_client: 1000,
             total: 1000,
+            new_per_second: 1000,
         };
         let handshakes = HandshakeLimits { per_source: 100, total: 1000 };
         let state = GatewayState::new(

@@ -198,6 +198,9 @@ section! {
          was idle longest gives way.";
     FLOWS_TOTAL, "flows-total", Count, Some((16, 1_048_576)), Default("65536"), "65536",
         "Live flows in all. The proxy holds one socket per flow: the open-files limit must allow as many.";
+    NEW_FLOWS_PER_SECOND, "new-flows-per-second", Count, Some((1, 65_536)), Default("100"), "100",
+        "New flows per second of one client, with bursts of five times as many. What is above is dropped and on \
+         record; a TCP connection asks again after a second, so a crowd of them is spread.";
     HANDSHAKES_PER_SOURCE, "handshakes-per-source", Count, Some((1, 1000)), Default("5"), "5",
         "Handshakes per second from one source (an IPv4 address or an IPv6 /64) before it must prove its \
          address with a cookie. Raise it if many clients share one address.";

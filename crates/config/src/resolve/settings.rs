@@ -74,6 +74,7 @@ pub(super) fn limits(section: &SectionValues, out: &mut Diagnostics) -> Limits {
     let limits = Limits {
         flows_per_client: section.count(&key::FLOWS_PER_CLIENT, out),
         flows_total: section.count(&key::FLOWS_TOTAL, out),
+        new_flows_per_second: section.count(&key::NEW_FLOWS_PER_SECOND, out),
         handshakes_per_source: section.count(&key::HANDSHAKES_PER_SOURCE, out),
         handshakes_total: section.count(&key::HANDSHAKES_TOTAL, out),
     };

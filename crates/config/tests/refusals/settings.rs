@@ -40,6 +40,13 @@ fn number_out_of_range() {
         )],
     );
     added(
+        "[limits]\nnew-flows-per-second = 0\n",
+        &[(
+            "error gateway.toml:12: `new-flows-per-second` in [limits] is out of range",
+            "it may be 1 to 65536",
+        )],
+    );
+    added(
         "[proxy]\nclient-memory = \"2GiB\"\n",
         &[(
             "error gateway.toml:12: `client-memory` is larger than `total-memory`",

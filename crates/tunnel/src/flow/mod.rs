@@ -76,6 +76,8 @@ pub struct FlowLimits {
     pub icmp: Duration,
     pub per_client: usize,
     pub total: usize,
+    /// What one client may open per second, in the long run.
+    pub new_per_second: u32,
 }
 
 /// Idle classes, in the order in which they give way.
@@ -100,9 +102,14 @@ pub struct FlowTable {
     next_generation: u32,
 }
 
-/// The table is full of flows in recent use.
+/// The table is full of flows in recent use: as many as this allows.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Full;
+pub enum Full {
+    /// [`FlowLimits::per_client`]
+    Client,
+    /// [`FlowLimits::total`]
+    Total,
+}
 
 /// What a packet did to its flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +137,10 @@ impl FlowTable {
 
     pub fn set_limits(&mut self, limits: FlowLimits) {
         self.limits = limits;
+    }
+
+    pub fn limits(&self) -> &FlowLimits {
+        &self.limits
     }
 
     pub fn len(&self) -> usize {
@@ -168,13 +179,12 @@ impl FlowTable {
     ) -> Result<(FlowId, Option<Flow>), Full> {
         let evicted = match self.victim(client) {
             None => None,
-            Some(slot) => {
-                let victim = slot.and_then(|slot| self.flows.get(slot as usize)).ok_or(Full)?;
-                if now.saturating_duration_since(victim.last_used) < EVICTION_GRACE {
-                    return Err(Full);
+            Some((slot, full)) => match slot.and_then(|slot| self.flows.get(slot as usize)) {
+                Some(victim) if now.saturating_duration_since(victim.last_used) >= EVICTION_GRACE => {
+                    self.close(victim.id)
                 }
-                self.close(victim.id)
-            }
+                _ => return Err(full),
+            },
         };
         let entry = self.flows.vacant_entry();
         let slot = entry.key() as u32;
@@ -308,18 +318,17 @@ impl FlowTable {
         }
     }
 
-    /// None when there is room; else the slot that gives way, if there is any.
-    fn victim(&self, client: u32) -> Option<Option<u32>> {
+    /// None when there is room; else the slot that gives way, if there is any, and what there is no room in.
+    fn victim(&self, client: u32) -> Option<(Option<u32>, Full)> {
         let slots = self.per_client.get(&client).map(Vec::as_slice).unwrap_or_default();
         if slots.len() >= self.limits.per_client {
-            return Some(
-                slots.iter().copied().min_by_key(|slot| self.flows.get(*slot as usize).map(|f| f.last_used)),
-            );
+            let last_used = |slot: &u32| self.flows.get(*slot as usize).map(|flow| flow.last_used);
+            return Some((slots.iter().copied().min_by_key(last_used), Full::Client));
         }
         if self.flows.len() >= self.limits.total {
             let oldest =
                 CLASSES.iter().filter_map(|class| self.oldest(*class)).min_by_key(|flow| flow.last_used);
-            return Some(oldest.map(|flow| flow.id.slot));
+            return Some((oldest.map(|flow| flow.id.slot), Full::Total));
         }
         None
     }

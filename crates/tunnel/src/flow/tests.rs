@@ -10,6 +10,7 @@ fn table(per_client: usize, total: usize) -> FlowTable {
         icmp: Duration::from_secs(10),
         per_client,
         total,
+        new_per_second: 1000,
     };
     FlowTable::new(limits, 1)
 }
@@ -104,7 +105,7 @@ fn a_full_table_gives_up_the_flow_that_was_idle_longest() {
 fn a_flow_in_recent_use_is_not_evicted_and_the_new_one_is_refused() {
     let (mut table, now) = (table(1, 10), Instant::now());
     table.open(0, tuple(Protocol::Udp, 1), allowed(), now).unwrap();
-    assert_eq!(table.open(0, tuple(Protocol::Udp, 2), allowed(), now).unwrap_err(), Full);
+    assert_eq!(table.open(0, tuple(Protocol::Udp, 2), allowed(), now).unwrap_err(), Full::Client);
     assert!(table.open(1, tuple(Protocol::Udp, 2), allowed(), now).is_ok(), "another client is not affected");
 }
 

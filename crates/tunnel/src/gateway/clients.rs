@@ -30,6 +30,7 @@ impl GatewayState {
                     tunnels: Vec::new(),
                     active: None,
                     session: None,
+                    new_flows: None,
                 }) as u32;
                 self.by_client.insert(info.id, at);
                 at

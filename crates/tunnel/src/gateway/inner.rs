@@ -1,18 +1,24 @@
 //! From an authenticated client's packet to the egress: source, policy, flow.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::GatewayState;
+use crate::bucket::{Bucket, Rate};
 use crate::counters::Drop;
 use crate::event::{FlowInfo, GatewayEvent};
-use crate::flow::{CloseReason, Direction, Flow, FlowId, FlowTable, Progress, Volume};
+use crate::flow::{CloseReason, Direction, Flow, FlowId, FlowTable, Full, Progress, Volume};
 use crate::mss;
 use crate::packet::{FiveTuple, Packet, TcpFlags, Transport};
 use crate::peer::ClientKind;
 use crate::policy::{Allowed, DenyReason, INVITATION_RULE, Protocol, Refusal, Verdict};
 use crate::reply::{self, Unreachable};
 use crate::sink::{DatagramSink, InnerSink};
+
+/// Seconds' worth of new flows that a client may open at once: a program that comes back after an outage opens one for
+/// each camera, all together.
+const NEW_FLOWS_BURST_SECONDS: u32 = 5;
 
 impl GatewayState {
     pub(super) fn handle_inner(
@@ -110,8 +116,12 @@ impl GatewayState {
         now: Instant,
         datagrams: &mut impl DatagramSink,
     ) -> Option<FlowId> {
-        let refused = if !self.accepting && !allowed.control {
-            DenyReason::AuditUnavailable
+        let (reason, rule): (_, Arc<str>) = if !self.accepting && !allowed.control {
+            let rule = "records cannot be kept, and nothing goes on without";
+            (DenyReason::AuditUnavailable, rule.into())
+        } else if !self.may_open_another(at, now) {
+            let rule = format!("limits: new-flows-per-second = {}", self.flows.limits().new_per_second);
+            (DenyReason::NewFlowLimit, rule.into())
         } else {
             match self.flows.open(at, tuple, allowed.clone(), now) {
                 Ok((id, evicted)) => {
@@ -122,23 +132,34 @@ impl GatewayState {
                     self.report_opened(id, now);
                     return Some(id);
                 }
-                Err(crate::flow::Full) => DenyReason::FlowLimit,
+                Err(full) => (DenyReason::FlowLimit, self.flow_limit(&full)),
             }
         };
-        let refusal = Refusal {
-            reason: refused,
-            server: Some(allowed.server),
-            rule: match refused {
-                DenyReason::AuditUnavailable => "records cannot be kept, and nothing goes on without",
-                _ => "the client or the gateway has all the flows it may have",
-            }
-            .into(),
-            // Policy had nothing against it.
-            nearest: Some(allowed.rule),
-        };
+        // Policy had nothing against it.
+        let refusal = Refusal { reason, server: Some(allowed.server), rule, nearest: Some(allowed.rule) };
         self.deny(at, (packet.destination, tuple.protocol, tuple.destination.port()), refusal, now);
-        self.answer_refused(at, packet, now, datagrams);
+        // TCP asks again after a second, and by then there may be room: a crowd is spread, not turned away.
+        if reason != DenyReason::NewFlowLimit {
+            self.answer_refused(at, packet, now, datagrams);
+        }
         None
+    }
+
+    /// Whether a client stays within what it may open per second.
+    fn may_open_another(&mut self, at: u32, now: Instant) -> bool {
+        let rate = new_flow_rate(self.flows.limits().new_per_second);
+        self.peers.get_mut(at as usize).is_some_and(|peer| {
+            peer.new_flows.get_or_insert_with(|| Bucket::full(rate, now)).take(1, rate, now)
+        })
+    }
+
+    /// The limit that a new flow came up against, in the words of the configuration.
+    fn flow_limit(&self, full: &Full) -> Arc<str> {
+        let limits = self.flows.limits();
+        match full {
+            Full::Client => format!("limits: flows-per-client = {}", limits.per_client).into(),
+            Full::Total => "limits: flows-total".into(),
+        }
     }
 
     /// The verdict on a flow of this client as its session is.
@@ -308,4 +329,8 @@ impl GatewayState {
         let session = self.peers.get(flow.client as usize)?.session.as_ref()?.info.clone();
         Some(FlowInfo { id: flow.id, session, tuple: flow.tuple, allowed: flow.allowed.clone() })
     }
+}
+
+fn new_flow_rate(per_second: u32) -> Rate {
+    Rate { per_second, burst: per_second.saturating_mul(NEW_FLOWS_BURST_SECONDS) }
 }

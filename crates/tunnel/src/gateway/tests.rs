@@ -8,6 +8,7 @@ mod identities;
 mod invitations;
 mod keys;
 mod lan;
+mod limits;
 mod lost_keys;
 mod moves;
 mod refusal;
@@ -96,6 +97,7 @@ fn settings_with(port: u16, require_tls: Option<Arc<str>>) -> Settings {
             icmp: Duration::from_secs(10),
             per_client: 64,
             total: 1000,
+            new_per_second: 1000,
         },
         handshakes: HandshakeLimits { per_source: 10, total: 1000 },
         answer_refused: true,

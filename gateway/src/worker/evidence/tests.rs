@@ -154,6 +154,7 @@ fn flow() -> FlowInfo {
         icmp: long,
         per_client: 1,
         total: 1,
+        new_per_second: 1000,
     };
     let tuple = FiveTuple {
         protocol: policy::Protocol::Tcp,

@@ -35,7 +35,7 @@ pub fn ends() -> Reported {
     ENDS.iter().map(|reason| (reason.as_str(), ended(*reason).events)).collect()
 }
 
-const DENIALS: [DenyReason; 12] = [
+const DENIALS: [DenyReason; 13] = [
     DenyReason::UnknownDestination,
     DenyReason::NotInRole,
     DenyReason::NeverExposed,
@@ -44,6 +44,7 @@ const DENIALS: [DenyReason; 12] = [
     DenyReason::UnknownRole,
     DenyReason::AuditUnavailable,
     DenyReason::FlowLimit,
+    DenyReason::NewFlowLimit,
     DenyReason::Protocol,
     DenyReason::TlsRequired,
     DenyReason::PostQuantumRequired,
@@ -166,7 +167,8 @@ fn named(reason: DenyReason) -> (&'static str, Option<&'static str>) {
         DenyReason::GatewayPort => ("the gateway serves", None),
         DenyReason::UnknownRole => ("role is not configured", None),
         DenyReason::AuditUnavailable => ("records cannot be kept", Some("smart-client: mgmt:web")),
-        DenyReason::FlowLimit => ("all the flows", Some("smart-client: mgmt:web")),
+        DenyReason::FlowLimit => ("limits: flows-per-client = 1", Some("smart-client: mgmt:web")),
+        DenyReason::NewFlowLimit => ("limits: new-flows-per-second = 1", Some("smart-client: mgmt:web")),
         DenyReason::Protocol => ("only TCP, UDP and ICMP echo", None),
         DenyReason::TlsRequired => (REQUIRE_TLS, None),
         DenyReason::PostQuantumRequired => {
@@ -202,6 +204,14 @@ fn be_refused(world: &mut World, reason: DenyReason) {
             world.connect(0);
             world.send(0, &udp(ALICE, SERVER, b"the first"));
             udp("10.99.0.2:5001", SERVER, b"the second")
+        }
+        DenyReason::NewFlowLimit => {
+            world.configure(one_flow_per_second());
+            world.connect(0);
+            for port in 5001..=5005 {
+                world.send(0, &udp(&format!("10.99.0.2:{port}"), SERVER, b"one of a burst"));
+            }
+            udp("10.99.0.2:5006", SERVER, b"one more")
         }
         DenyReason::Protocol => other_protocol(),
         DenyReason::TlsRequired => {
@@ -407,9 +417,14 @@ pub(super) fn requiring_post_quantum() -> Settings {
     Settings { policy: builder.build().into(), ..settings(443) }
 }
 
-fn one_flow() -> Settings {
+pub(super) fn one_flow() -> Settings {
     let all = settings(443);
     Settings { flows: crate::flow::FlowLimits { per_client: 1, ..all.flows }, ..all }
+}
+
+pub(super) fn one_flow_per_second() -> Settings {
+    let all = settings(443);
+    Settings { flows: crate::flow::FlowLimits { new_per_second: 1, ..all.flows }, ..all }
 }
 
 /// An IPv4 packet of a protocol that is not forwarded.
