@@ -3,12 +3,14 @@
 //! A program that is not run as root loses every capability, including the bounding set, and may never gain one
 //! (`setpriv --bounding-set=-all --no-new-privs`): what passes so needs no privilege.
 
+mod in_time;
+
 use std::{
     ffi::OsStr,
     fmt::Write as _,
-    io::{self, BufRead, BufReader, Read},
-    process::{self, Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -19,14 +21,12 @@ use nix::{
     unistd::Pid,
 };
 
+pub use self::in_time::InTime;
 use crate::netns::Netns;
 
 /// How long a program may take to become ready or to end before the test gives up. Generous: a loaded machine is slow,
 /// and nothing but a failure waits this long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long a command may take to its end. Longer than any takes; a command that hangs fails its test instead of the run.
-const LONGEST: Duration = Duration::from_secs(240);
 
 /// Who a program runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,10 +237,7 @@ impl Output {
 /// # Errors
 /// When it cannot be started or fails; the message holds what it wrote to standard error.
 pub fn capture(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output_in_time()
-        .with_context(|| format!("{command:?} did not run to its end"))?;
+    let output = command.output_in_time().with_context(|| format!("{command:?} did not run to its end"))?;
     if !output.status.success() {
         bail!(
             "{command:?} ended with {}:\n{}{}",
@@ -250,38 +247,6 @@ pub fn capture(command: &mut Command) -> Result<String> {
         );
     }
     String::from_utf8(output.stdout).with_context(|| format!("{command:?} wrote something that is not UTF-8"))
-}
-
-/// What the standard library waits for without end.
-pub trait InTime {
-    /// [`Command::output`], which ends the command when it takes too long.
-    ///
-    /// # Errors
-    /// When it cannot be started, or does not end.
-    fn output_in_time(&mut self) -> io::Result<process::Output>;
-}
-
-impl InTime for Command {
-    fn output_in_time(&mut self) -> io::Result<process::Output> {
-        let child = self.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        wait_with_output(child)
-    }
-}
-
-/// [`Child::wait_with_output`], which ends the child when it takes too long.
-///
-/// # Errors
-/// When it does not end.
-pub fn wait_with_output(child: Child) -> io::Result<process::Output> {
-    let id = child.id();
-    let (ended, end) = mpsc::channel();
-    thread::spawn(move || ended.send(child.wait_with_output()));
-    end.recv_timeout(LONGEST).unwrap_or_else(|_| {
-        if let Ok(id) = id.try_into() {
-            let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("it had not ended after {LONGEST:?}")))
-    })
 }
 
 fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) {

@@ -16,7 +16,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use vmsgate_exchange::{GATEWAY_ADDRESS, Token};
 use vmsgate_tests::{
     curl,
-    process::{capture, wait_with_output},
+    process::{InTime, capture},
     profile::Profile,
     require::can_run,
     shim::ShimMachine,
@@ -174,7 +174,7 @@ fn start(machine: &ShimMachine, token: &str) -> Child {
 }
 
 fn enrol(machine: &ShimMachine, token: &str) -> Output {
-    wait_with_output(start(machine, token)).unwrap()
+    machine.shim(&["enroll", "-"]).output_given(token).unwrap()
 }
 
 fn enrolled(machine: &ShimMachine, token: &str) -> PathBuf {

@@ -3,17 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs,
-    io::Write,
-    process::{Output, Stdio},
-    time::Instant,
-};
+use std::{fs, process::Output, time::Instant};
 
 use nix::sys::signal::Signal;
 use vmsgate_tests::{
     carries, curl,
-    process::{InTime, PATIENCE, capture, wait_with_output},
+    process::{InTime, PATIENCE, capture},
     profile::Profile,
     recording::RECORDER,
     require::{can_run, can_run_windows},
@@ -63,12 +58,13 @@ fn a_day_on(system: System) {
         "Anna",
     ]));
     let token = printed.unwrap().lines().find(|line| line.starts_with("vgi1-")).unwrap().to_owned();
-    let enrolled = with_input(&machine, &["enroll", "-", "--out", "anna.conf"], &format!("{token}\r\n"));
+    let enrolled =
+        machine.shim(&["enroll", "-", "--out", "anna.conf"]).output_given(&format!("{token}\r\n")).unwrap();
     assert_done(&enrolled);
     let file = machine.path("anna.conf");
     let first = fs::read_to_string(&file).unwrap();
     assert_key_is_as_the_system_has_it(system, &first);
-    let again = with_input(&machine, &["enroll", "-", "--out", "anna.conf"], &token);
+    let again = machine.shim(&["enroll", "-", "--out", "anna.conf"]).output_given(&token).unwrap();
     assert_refused(&again, "anna.conf exists already");
 
     // Work: files and video, at the addresses that `status` and `hosts` tell.
@@ -193,15 +189,6 @@ fn has_ended(client: ShimClient) -> ShimMachine {
 fn works(site: &Site, client: &ShimClient) {
     let web = client.listens_for("mgmt", 80).unwrap();
     carries::files(&site.web, || client.command("curl"), &format!("http://{web}")).unwrap();
-}
-
-fn with_input(machine: &ShimMachine, arguments: &[&str], input: &str) -> Output {
-    let mut command = machine.shim(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // It may refuse for another reason before it reads.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    wait_with_output(child).unwrap()
 }
 
 fn private_key(profile: &str) -> &str {
