@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -72,14 +72,36 @@ fn build() -> Result<PathBuf> {
     let lock = File::create(cache()?.join("build.lock"))?;
     lock.lock().context("Failed to wait for another build")?;
     let target = folder.parent().context("the target folder has no parent")?;
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    // What cargo tells a test of its package is news to some build scripts (ring's), and all that needs them would be built
+    // again: for this command, and for the next one that a person gives.
+    for (name, _) in env::vars_os().filter(|(name, _)| is_of_the_package(name)) {
+        cargo.env_remove(name);
+    }
+    let status = cargo
         .args(["build", "--quiet", "--locked", "--workspace", "--bins", "--profile", profile, "--target-dir"])
         .arg(target)
+        // With a test among them, dependencies have the features that `cargo test` has built them with.
+        .args(["--test", "architecture"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .status()
         .context("Failed to start cargo")?;
     ensure!(status.success(), "cargo build --workspace --bins failed: {status}");
     Ok(folder)
+}
+
+fn is_of_the_package(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+        "CARGO_TARGET_TMPDIR",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix))
 }
 
 /// `target/debug` or the like: where the running test or program was built.
