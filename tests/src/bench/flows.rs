@@ -77,12 +77,12 @@ pub fn near(report: &mut Report, effort: Effort) -> Result<()> {
     Ok(())
 }
 
-/// One flow down at 80 ms round trip, without loss and with 0.5 %.
+/// One flow down at 80 ms round trip, without loss, with 0.5 % and with 1 %.
 ///
 /// # Errors
 /// When something does not start or connect.
 pub fn far(report: &mut Report, effort: Effort) -> Result<()> {
-    for (case, loss) in [("80 ms, no loss", 0.0), ("80 ms, 0.5 % loss", 0.005)] {
+    for (case, loss) in [("80 ms, no loss", 0.0), ("80 ms, 0.5 % loss", 0.005), ("80 ms, 1 % loss", 0.01)] {
         let (site, reference) = (BenchSite::start()?, BenchReference::start()?);
         let path = Path { delay: FAR, loss, seed: SEED };
         let relays = [relay(&site.site.topology, 4500, path)?, relay(&site.site.topology, 4501, path)?];

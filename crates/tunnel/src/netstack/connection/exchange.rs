@@ -104,19 +104,21 @@ impl Connection {
         }
     }
 
-    /// Decides whether a packet of smoltcp's may leave, and amends it; answers its new length.
+    /// Decides whether a packet of smoltcp's may leave, and completes it; answers its new length.
     fn screen(&mut self, segment: &Segment, packet: &mut [u8], now: Instant) -> Option<usize> {
         let news = self.receiver.sent(segment);
-        let Some(sender) = self.sender.as_mut().filter(|_| !segment.syn) else { return Some(packet.len()) };
+        let as_it_is = Edit::default();
+        let Some(sender) = self.sender.as_mut().filter(|_| !segment.syn) else {
+            return Some(segment.amend(packet, as_it_is));
+        };
         // An acknowledgement or reset counts from the end of what was sent, or the peer takes it for an old one;
         // smoltcp counts from where it has started over.
         let at_end = Edit { seq: Some(sender.max()), ..Edit::default() };
         if segment.is_bare() || segment.rst {
-            let as_it_is = segment.seq == sender.max();
-            return Some(if as_it_is { packet.len() } else { segment.amend(packet, at_end) });
+            return Some(segment.amend(packet, at_end));
         }
         match sender.judge(segment, now) {
-            Verdict::Send => Some(packet.len()),
+            Verdict::Send => Some(segment.amend(packet, as_it_is)),
             // The acknowledgement that it carries is wanted all the same.
             Verdict::Hold => news.then(|| segment.amend(packet, Edit { bare: true, ..at_end })),
         }
