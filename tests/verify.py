@@ -18,7 +18,7 @@ import sys
 import uuid
 
 OPEN = 2**63 - 1
-OF_SESSIONS = {"session.opened", "session.roamed", "session.closed", "flow.opened", "flow.closed", "flow.denied"}
+OF_SESSIONS = {"session.opened", "session.roamed", "session.closed", "session.limited", "flow.opened", "flow.closed", "flow.denied"}
 ANCHOR = re.compile(r"^vmsgate-checkpoint 1 (.+) (\d+) (\S+) ([0-9a-f]{64}) (\S+)$")
 
 

@@ -23,6 +23,7 @@ pub enum Event {
     SessionOpened(SessionOpened),
     SessionRoamed(SessionRoamed),
     SessionClosed(SessionClosed),
+    SessionLimited(SessionLimited),
     FlowOpened(FlowOpened),
     FlowClosed(FlowClosed),
     FlowDenied(FlowDenied),
@@ -62,6 +63,20 @@ pub struct SessionClosed {
     pub opened: UtcTime,
     pub duration_ms: u64,
     pub traffic: Traffic,
+}
+
+/// A limit of bandwidth held packets of the session up, up to a minute's worth of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionLimited {
+    pub session: Arc<SessionSubject>,
+    /// Which limit: `bandwidth-up`, `bandwidth-down`.
+    pub reason: Reason,
+    /// The configuration's words for it.
+    pub rule: Label,
+    /// How many times: packets that were dropped, and waits of flows.
+    pub count: u64,
+    pub first: UtcTime,
+    pub last: UtcTime,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,6 +219,7 @@ impl Event {
             Self::SessionOpened(_) => "session.opened",
             Self::SessionRoamed(_) => "session.roamed",
             Self::SessionClosed(_) => "session.closed",
+            Self::SessionLimited(_) => "session.limited",
             Self::FlowOpened(_) => "flow.opened",
             Self::FlowClosed(_) => "flow.closed",
             Self::FlowDenied(_) => "flow.denied",
@@ -226,6 +242,7 @@ impl Event {
             Self::SessionOpened(SessionOpened { session })
             | Self::SessionRoamed(SessionRoamed { session, .. })
             | Self::SessionClosed(SessionClosed { session, .. })
+            | Self::SessionLimited(SessionLimited { session, .. })
             | Self::FlowOpened(FlowOpened { session, .. })
             | Self::FlowClosed(FlowClosed { session, .. })
             | Self::FlowDenied(FlowDenied { session, .. }) => Some(session),
@@ -249,6 +266,7 @@ impl Event {
             Self::SessionOpened(event) => object(event),
             Self::SessionRoamed(event) => object(event),
             Self::SessionClosed(event) => object(event),
+            Self::SessionLimited(event) => object(event),
             Self::FlowOpened(event) => object(event),
             Self::FlowClosed(event) => object(event),
             Self::FlowDenied(event) => object(event),
@@ -271,6 +289,7 @@ impl Event {
             "session.opened" => Self::SessionOpened(parse(fields)?),
             "session.roamed" => Self::SessionRoamed(parse(fields)?),
             "session.closed" => Self::SessionClosed(parse(fields)?),
+            "session.limited" => Self::SessionLimited(parse(fields)?),
             "flow.opened" => Self::FlowOpened(parse(fields)?),
             "flow.closed" => Self::FlowClosed(parse(fields)?),
             "flow.denied" => Self::FlowDenied(parse(fields)?),

@@ -10,7 +10,7 @@ use vmsgate_audit::{
     Chain, Entry, Event, Fingerprint, Label, Reason, Record, Snapshot,
     event::{
         Admin, ConfigRefused, Gap, GatewayConfig, GatewayStarted, GatewayStopped, HandshakeRejected,
-        SessionRoamed,
+        SessionLimited, SessionRoamed,
     },
     record::ParseError,
 };
@@ -184,6 +184,14 @@ fn one_of_each() -> Vec<Record> {
         reason: Reason::new("revoked"),
         client: Some(Label::new("laptop-1")),
     };
+    let limited = SessionLimited {
+        session: session(1),
+        reason: Reason::new("bandwidth-down"),
+        rule: Label::new("role smart-client: bandwidth-down = 20Mbit/s"),
+        count: 7,
+        first: at(0),
+        last: at(60_000),
+    };
     let started = GatewayStarted {
         version: Label::new("0.1.0"),
         listen: vec!["0.0.0.0:51820".parse().unwrap(), "[::]:51820".parse().unwrap()],
@@ -192,6 +200,7 @@ fn one_of_each() -> Vec<Record> {
     let events = [
         Event::SessionRoamed(roamed),
         Event::HandshakeRejected(rejected),
+        Event::SessionLimited(limited),
         Event::GatewayStarted(started),
         Event::GatewayStopped(GatewayStopped { reason: Reason::new("sigterm") }),
         Event::GatewayConfig(GatewayConfig {

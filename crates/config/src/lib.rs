@@ -45,6 +45,7 @@ mod version;
 
 pub use catalogue::{NEVER_EXPOSE, NeverExpose, never_expose};
 pub use file::environment::Environment;
+pub use file::units::format_rate;
 pub use finding::{ConfigErrors, Finding, Severity};
 pub use load::load;
 pub use names::nearest;

@@ -152,6 +152,8 @@ pub struct Role {
     pub expires: Option<Duration>,
     /// Whether servers are reached only under a pre-shared key agreed with ML-KEM.
     pub require_post_quantum: bool,
+    /// What the role itself says; see [`Limits::bandwidth`].
+    pub bandwidth: Bandwidth,
     /// Everything the role may reach over TCP and UDP; nothing else is reachable. Ordered by server,
     /// then as the rules are.
     pub permissions: Vec<Permission>,
@@ -210,6 +212,15 @@ pub struct Keys {
     pub pq_interval: Duration,
 }
 
+/// What one client may use of the line, in bits per second; none is as much as there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bandwidth {
+    /// From the client.
+    pub up: Option<u64>,
+    /// To the client.
+    pub down: Option<u64>,
+}
+
 /// `[limits]`
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -217,6 +228,8 @@ pub struct Limits {
     pub flows_total: u32,
     /// New flows per second of one client, in the long run.
     pub new_flows_per_second: u32,
+    /// Of each client whose role says nothing else.
+    pub bandwidth: Bandwidth,
     /// Handshakes per second from one source (an IPv4 address, or an IPv6 /64) before it must prove its address.
     pub handshakes_per_source: u32,
     /// Handshakes per second in all before every source must prove its address.

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use tokio::sync::Notify;
-use vmsgate_tunnel::netstack::{AcceptError, ConnectError, ConnectionId, NetStack, OwnerId, PacketError};
+use vmsgate_tunnel::netstack::{
+    AcceptError, ConnectError, ConnectionId, NetStack, Outlet, OwnerId, PacketError,
+};
 
 use crate::stream::Stream;
 
@@ -61,6 +63,11 @@ impl Stack {
         out: &mut impl FnMut(ConnectionId, &[u8]),
     ) -> bool {
         self.0.netstack.borrow_mut().poll_transmit(now, budget, out)
+    }
+
+    /// See [`NetStack::poll_transmit_to`]. `out` must not use the stack.
+    pub fn poll_transmit_to(&self, now: Instant, budget: usize, out: &mut impl Outlet) -> bool {
+        self.0.netstack.borrow_mut().poll_transmit_to(now, budget, out)
     }
 
     /// See [`NetStack::poll_timeout`].

@@ -1,7 +1,7 @@
 //! A token bucket: so much per second, and what was saved up at once. In whole numbers, so that nothing is lost to
 //! rounding however often it is asked.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Tokens saved up; how many per second and at most is told at each use, so that a new limit holds at once.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,29 @@ impl Bucket {
         there
     }
 
+    /// Whether anything is left.
+    pub fn has(&mut self, rate: Rate, now: Instant) -> bool {
+        self.refill(rate, now);
+        self.level > 0
+    }
+
+    /// Whether the debt is less than so many tokens.
+    pub fn owes_less(&mut self, amount: u32, rate: Rate, now: Instant) -> bool {
+        self.refill(rate, now);
+        self.level > -i64::from(amount) * BILLION
+    }
+
+    /// Takes so many tokens, whether they are there or not.
+    pub fn charge(&mut self, amount: u32) {
+        self.level = self.level.saturating_sub(i64::from(amount) * BILLION);
+    }
+
+    /// How long nothing will be left, counted from the last use.
+    pub fn empty_for(&self, rate: Rate) -> Duration {
+        let owed = u64::try_from(1 - self.level).unwrap_or(0);
+        Duration::from_nanos(owed.div_ceil(rate.per_second.max(1).into()))
+    }
+
     fn refill(&mut self, rate: Rate, now: Instant) {
         let elapsed = now.saturating_duration_since(self.refilled).as_nanos();
         let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
@@ -47,8 +70,6 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const RATE: Rate = Rate { per_second: 100, burst: 500 };
@@ -75,5 +96,18 @@ mod tests {
         assert_eq!(taken(&mut bucket, less, start), 50);
         assert_eq!(taken(&mut bucket, RATE, start - Duration::from_secs(10)), 0);
         assert_eq!(taken(&mut bucket, RATE, start + Duration::from_secs(1)), 100);
+    }
+
+    #[test]
+    fn a_debt_is_paid_back_when_it_says() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(RATE, start);
+        bucket.charge(600);
+        assert!(!bucket.has(RATE, start));
+        assert!(bucket.owes_less(101, RATE, start) && !bucket.owes_less(100, RATE, start));
+        let empty = bucket.empty_for(RATE);
+        assert!(!bucket.has(RATE, start + empty - Duration::from_nanos(1)));
+        assert!(bucket.has(RATE, start + empty));
+        assert!(empty < Duration::from_millis(1001), "{empty:?}");
     }
 }

@@ -34,6 +34,8 @@ pub enum Drop {
     Denied,
     /// On a flow that must be TLS, bytes from further on than those that tell.
     TlsNotToldYet,
+    /// Above what the client's role may use.
+    Bandwidth,
     /// A packet that belongs to no flow and may not open one.
     NoFlow,
     /// Outbound, but the client's address outside is not known.
@@ -64,6 +66,7 @@ const NAMES: [&str; Drop::EgressFull as usize + 1] = [
     "bad-transport-header",
     "denied",
     "tls-not-told-yet",
+    "bandwidth",
     "no-flow",
     "no-endpoint",
     "handover-full",
@@ -76,6 +79,8 @@ pub struct Counters {
     drops: [u64; NAMES.len()],
     pub handshakes: u64,
     pub flows_opened: u64,
+    /// Times that a flow which ends here waited for its turn within its client's bandwidth.
+    pub turns_waited: u64,
     /// Datagrams and bytes from and to the internet, of authenticated clients only.
     pub traffic: crate::flow::Traffic,
 }
@@ -91,10 +96,11 @@ impl Counters {
 
     /// Adds another worker's numbers.
     pub fn add(&mut self, other: &Counters) {
-        let Counters { drops, handshakes, flows_opened, traffic } = other;
+        let Counters { drops, handshakes, flows_opened, turns_waited, traffic } = other;
         self.drops.iter_mut().zip(drops).for_each(|(own, other)| *own += other);
         self.handshakes += handshakes;
         self.flows_opened += flows_opened;
+        self.turns_waited += turns_waited;
         self.traffic.add(*traffic);
     }
 

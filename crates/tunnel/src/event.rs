@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use x25519_dalek::PublicKey;
 
-use crate::flow::{CloseReason, FirstBytes, FlowId, Traffic};
+use crate::flow::{CloseReason, Direction, FirstBytes, FlowId, Traffic};
 use crate::packet::FiveTuple;
 use crate::policy::{Allowed, DenyReason, Protocol};
 
@@ -152,6 +152,7 @@ pub enum GatewayEvent {
     },
     FlowDenied(Denial),
     HandshakeRejected(RejectedHandshakes),
+    SessionLimited(LimitedSession),
 }
 
 /// Refused attempts of one session, folded.
@@ -169,6 +170,29 @@ pub struct Denial {
     pub count: u64,
     pub first: UnixMillis,
     pub last: UnixMillis,
+}
+
+/// What a session's bandwidth limit held up, folded.
+#[derive(Debug, Clone)]
+pub struct LimitedSession {
+    pub session: SessionInfo,
+    pub direction: Direction,
+    /// The configuration's words.
+    pub rule: Arc<str>,
+    /// Packets or trains dropped, and times that a flow waited.
+    pub count: u64,
+    pub first: UnixMillis,
+    pub last: UnixMillis,
+}
+
+impl LimitedSession {
+    /// Stable names in the audit log.
+    pub fn reason(&self) -> &'static str {
+        match self.direction {
+            Direction::Up => "bandwidth-up",
+            Direction::Down => "bandwidth-down",
+        }
+    }
 }
 
 /// Handshakes of one source that were not answered, folded.

@@ -12,6 +12,7 @@
 //! 4. [`sink::InnerSink`]: out to the egress, which answers through [`gateway::GatewayState::handle_egress`] (flows that
 //!    end at the gateway) or [`gateway::GatewayState::handle_lan`] (flows that the kernel routes).
 
+pub mod bandwidth;
 pub mod bucket;
 pub mod client;
 pub mod counters;

@@ -25,6 +25,7 @@ mod connection;
 mod delivery;
 mod device;
 mod error;
+mod outlet;
 mod pacer;
 mod receiver;
 mod rounds;
@@ -41,5 +42,6 @@ mod time_wait;
 
 pub use budget::{MemoryLimits, OwnerId};
 pub use error::{AcceptError, Broken, ConnectError, PacketError};
+pub use outlet::Outlet;
 pub use stack::{ConnectionId, NetStack, StackConfig};
 pub use stream::Readable;

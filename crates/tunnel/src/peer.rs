@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use x25519_dalek::PublicKey;
 
+use crate::bandwidth::Lines;
 use crate::bucket::Bucket;
 use crate::event::{ClientInfo, Rejection, SessionEnd, SessionInfo, UnixMillis};
 use crate::flow::Traffic;
@@ -122,6 +123,8 @@ pub(crate) struct Peer {
     pub(crate) session: Option<Session>,
     /// What it may still open at once; none before the first flow.
     pub(crate) new_flows: Option<Bucket>,
+    /// Its limits of bandwidth, if it has any.
+    pub(crate) lines: Option<Box<Lines>>,
 }
 
 impl Peer {

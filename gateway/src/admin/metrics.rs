@@ -1,6 +1,7 @@
 //! `/metrics`: the gateway's [`Status`] as numbers for Prometheus. Labels have few values, and none names a client: how
 //! many time series there are does not grow with the site.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use axum::{Router, extract::State, http::header, response::IntoResponse, routing
 use tokio::sync::Mutex;
 
 use super::exposition::{CONTENT_TYPE, Exposition};
-use super::status::{Status, StatusClient};
+use super::status::{Status, StatusClient, Totals};
 use crate::http::HttpError;
 
 /// Whoever is on the host may ask as often as they like, and an answer costs the workers a moment: for so long it is
@@ -80,12 +81,29 @@ fn page(status: &Status) -> String {
             requests.sample(&[("request", request), ("result", result)], count);
         }
     }
+    limits(&mut page, &status.totals);
     page.into_text()
+}
+
+/// What came up against a limit.
+fn limits(page: &mut Exposition, totals: &Totals) {
+    let count =
+        |counts: &BTreeMap<String, u64>, reason: &str| counts.get(reason).copied().unwrap_or_default();
+    page.counter(
+        "vmsgate_limited_total",
+        "Times that a limit held a client back: flows refused, packets dropped or waits of connections for bandwidth, \
+         handshakes not answered.",
+    )
+    .sample(&[("limit", "flows")], count(&totals.flows_refused, "flow-limit"))
+    .sample(&[("limit", "new-flows")], count(&totals.flows_refused, "new-flow-limit"))
+    .sample(&[("limit", "bandwidth-drop")], count(&totals.drops, "bandwidth"))
+    .sample(&[("limit", "bandwidth-wait")], totals.bandwidth_waits)
+    .sample(&[("limit", "handshakes")], count(&totals.handshakes_rejected, "rate-limited"));
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use axum::{body::Body, http::Request, http::StatusCode};
     use http_body_util::BodyExt;
@@ -107,6 +125,10 @@ mod tests {
         };
         status.identities = vec![identity("retiring"), identity("active")];
         let counts = |counts: &[(&str, u64)]| counts.iter().map(|(key, n)| ((*key).to_owned(), *n)).collect();
+        status.totals.bandwidth_waits = 9;
+        status.totals.drops = counts(&[("bandwidth", 8)]);
+        status.totals.flows_refused = counts(&[("flow-limit", 7), ("new-flow-limit", 6)]);
+        status.totals.handshakes_rejected = counts(&[("rate-limited", 5)]);
         status.key_requests =
             [("psk".to_owned(), counts(&[("ok", 12), ("too-often", 1)]))].into_iter().collect();
         status
@@ -183,6 +205,11 @@ mod tests {
             "vmsgate_identities{state=\"retiring\"} 1",
             "vmsgate_key_requests_total{request=\"psk\",result=\"ok\"} 12",
             "vmsgate_key_requests_total{request=\"psk\",result=\"too-often\"} 1",
+            "vmsgate_limited_total{limit=\"flows\"} 7",
+            "vmsgate_limited_total{limit=\"new-flows\"} 6",
+            "vmsgate_limited_total{limit=\"bandwidth-drop\"} 8",
+            "vmsgate_limited_total{limit=\"bandwidth-wait\"} 9",
+            "vmsgate_limited_total{limit=\"handshakes\"} 5",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is missing:\n{page}");
         }

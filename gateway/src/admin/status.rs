@@ -112,6 +112,9 @@ pub struct Totals {
     pub traffic: Traffic,
     /// Packets dropped without an answer, by reason.
     pub drops: BTreeMap<String, u64>,
+    /// Times that a connection waited for its turn within its client's bandwidth; nothing was dropped.
+    #[serde(default)]
+    pub bandwidth_waits: u64,
 }
 
 /// What passed through the tunnel.

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use vmsgate_config::address::IpRange;
-use vmsgate_config::{Config, OnDenied};
+use vmsgate_config::{Config, OnDenied, Role, format_rate};
 use vmsgate_exchange::refusal::{self, Reason, Refusal};
 use vmsgate_keys::Identity;
 use vmsgate_netio::WANTED_BUFFER_BYTES;
+use vmsgate_tunnel::bandwidth::{Bandwidth, Bandwidths, Limit};
 use vmsgate_tunnel::flow::FlowLimits;
 use vmsgate_tunnel::gateway::{LastNotices, Settings};
 use vmsgate_tunnel::guard::HandshakeLimits;
@@ -48,6 +49,7 @@ pub fn build(
                 per_source: config.limits.handshakes_per_source,
                 total: share(config.limits.handshakes_total),
             },
+            bandwidths: bandwidths(config),
             answer_refused: config.gateway.on_denied == OnDenied::Reject,
             mtu: config.gateway.mtu,
             last_notices: last_notices(config),
@@ -60,6 +62,30 @@ pub fn build(
         control: control(config, identities, facts, key_requests),
         hash: config.hash.into(),
     }
+}
+
+/// What each client may use, with the words of the file that say so.
+fn bandwidths(config: &Config) -> Bandwidths {
+    let limit = |key: &str, own: Option<(&str, u64)>, default: Option<u64>| {
+        let (place, bits) = match own {
+            Some((role, bits)) => (format!("role {role}"), bits),
+            None => ("limits".to_owned(), default?),
+        };
+        let rule = format!("{place}: {key} = {}", format_rate(bits)).into();
+        // The largest that may be written is 10 Gbit/s.
+        Some(Limit { bytes_per_second: u32::try_from(bits / 8).unwrap_or(u32::MAX), rule })
+    };
+    let default = config.limits.bandwidth;
+    let bandwidth = |role: Option<&Role>| {
+        let own = |bits: Option<u64>| Some((role?.name.as_str(), bits?));
+        let (up, down) = role.map_or((None, None), |role| (role.bandwidth.up, role.bandwidth.down));
+        Bandwidth {
+            up: limit("bandwidth-up", own(up), default.up),
+            down: limit("bandwidth-down", own(down), default.down),
+        }
+    };
+    let roles = config.roles.values().map(|role| (role.name.as_str().into(), bandwidth(Some(role))));
+    Bandwidths { roles: roles.collect(), others: bandwidth(None) }
 }
 
 /// What a client that is shut out hears last.

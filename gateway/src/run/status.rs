@@ -77,6 +77,7 @@ fn totals(report: &Report) -> Totals {
     Totals {
         flows_open: report.flows as u64,
         flows_opened: report.counters.flows_opened,
+        bandwidth_waits: report.counters.turns_waited,
         flows_refused: owned(&report.refusals.denials),
         handshakes_accepted: report.counters.handshakes,
         handshakes_rejected: owned(&report.refusals.rejections),

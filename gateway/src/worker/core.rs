@@ -16,7 +16,7 @@ use vmsgate_tunnel::gateway::GatewayState;
 use vmsgate_tunnel::gateway::present::Present;
 use vmsgate_tunnel::gateway::shard::Shard;
 use vmsgate_tunnel::netstack::NetStack;
-use vmsgate_tunnel::noise::{Identity, OVERHEAD};
+use vmsgate_tunnel::noise::Identity;
 use vmsgate_tunnel::packet::Packet;
 use vmsgate_tunnel::sink::{DatagramQueue, InnerSink};
 use x25519_dalek::StaticSecret;
@@ -32,8 +32,6 @@ use crate::forward::{Held, Waiting};
 use crate::health::{ConditionCode, Health};
 use crate::stack::wiped;
 
-/// Packets taken from the stack before the sockets are served again.
-const TRANSMIT_BATCH: usize = 64;
 /// How often counters of open sessions and flows are noted for the case of a crash, and the wall clock is read again.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -272,26 +270,6 @@ impl Core {
             sessions: self.state.sessions().collect(),
             at: now,
         }
-    }
-
-    /// Moves packets from the streams into the tunnels, as long as the sockets' queues have room.
-    fn transmit(&mut self, now: Instant) {
-        let Core { state, outlets, proxy, staging, mtu, .. } = self;
-        let (stack, connections) = proxy.connections();
-        let mut more = true;
-        while more && outlets.have_room(TRANSMIT_BATCH, *mtu + OVERHEAD) {
-            more = stack.poll_transmit(now, TRANSMIT_BATCH, &mut |connection, packet| {
-                let (Some(flow), Some(room)) =
-                    (connections.get(&connection), staging.get_mut(..packet.len()))
-                else {
-                    return;
-                };
-                room.copy_from_slice(packet);
-                state.handle_egress(*flow, staging, packet.len(), now, outlets);
-            });
-            outlets.flush();
-        }
-        proxy.forget_finished();
     }
 
     /// Turns events into evidence and ends what the egress still carries.

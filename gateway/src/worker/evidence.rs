@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use vmsgate_audit::event::{
     Event, FlowClosed, FlowDenied, FlowOpened, GatewayConfig, HandshakeRejected, SessionClosed,
-    SessionOpened, SessionRoamed,
+    SessionLimited, SessionOpened, SessionRoamed,
 };
 use vmsgate_audit::{
     AuditHandle, Destination, Durable, Fingerprint, FlowSubject, Hash, HostPort, Label, Ports, Progress,
     Protocol, Reason, Record, SessionSubject, Tls, Traffic, UtcTime, Volume,
 };
 use vmsgate_config::{Durability, OnFailure};
-use vmsgate_tunnel::event::{Denial, FlowInfo, GatewayEvent, RejectedHandshakes, SessionInfo, UnixMillis};
+use vmsgate_tunnel::event::{
+    Denial, FlowInfo, GatewayEvent, LimitedSession, RejectedHandshakes, SessionInfo, UnixMillis,
+};
 use vmsgate_tunnel::flow::{self, FlowId};
 use vmsgate_tunnel::gateway::GatewayState;
 use vmsgate_tunnel::policy;
@@ -159,6 +161,9 @@ impl Evidence {
             GatewayEvent::HandshakeRejected(rejected) => {
                 self.put(rejected.last, Event::HandshakeRejected(handshakes(&rejected)));
             }
+            GatewayEvent::SessionLimited(limited) => {
+                self.put(limited.last, Event::SessionLimited(held_up(&limited)));
+            }
         }
     }
 
@@ -262,6 +267,17 @@ fn handshakes(rejected: &RejectedHandshakes) -> HandshakeRejected {
         last: time(rejected.last),
         reason: Reason::new(rejected.reason.as_str()),
         client: rejected.client.as_ref().map(|client| Label::new(&client.name)),
+    }
+}
+
+fn held_up(limited: &LimitedSession) -> SessionLimited {
+    SessionLimited {
+        session: subject(&limited.session),
+        reason: Reason::new(limited.reason()),
+        rule: Label::new(&limited.rule),
+        count: limited.count,
+        first: time(limited.first),
+        last: time(limited.last),
     }
 }
 

@@ -13,6 +13,7 @@ mod outlets;
 mod pool;
 mod steering;
 mod tasks;
+mod transmit;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
 use vmsgate_tunnel::{
+    bandwidth::Bandwidths,
     client::{ClientKeys, ClientSettings, ClientState},
     event::ClientInfo,
     flow::{FlowId, FlowLimits},
@@ -196,6 +197,7 @@ fn settings() -> Settings {
         policy: policy().into(),
         flows: flow_limits(),
         handshakes: HandshakeLimits { per_source: 1_000_000, total: 1_000_000 },
+        bandwidths: Bandwidths::default(),
         answer_refused: true,
         last_notices: LastNotices::default(),
         mtu: 1420,

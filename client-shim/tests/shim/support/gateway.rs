@@ -13,6 +13,7 @@ use uuid::Uuid;
 use vmsgate_exchange::GATEWAY_ADDRESS;
 use vmsgate_exchange::refusal::{self, Reason, Refusal};
 use vmsgate_pump::Stack;
+use vmsgate_tunnel::bandwidth::Bandwidths;
 use vmsgate_tunnel::event::{ClientInfo, GatewayEvent};
 use vmsgate_tunnel::flow::{FlowId, FlowLimits};
 use vmsgate_tunnel::gateway::{self, GatewayState, LastNotices, shard::Shard};
@@ -111,6 +112,7 @@ impl<'s> Gateway<'s> {
                 policy: policy.build().into(),
                 flows,
                 handshakes,
+                bandwidths: Bandwidths::default(),
                 answer_refused: true,
                 mtu: 1420,
                 last_notices: last_notices(),

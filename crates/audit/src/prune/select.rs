@@ -50,6 +50,7 @@ const OVER: &str = "
     CASE WHEN r.kind IN ('audit.checkpoint', 'audit.tombstone') THEN 0
     WHEN r.kind IN ('session.opened', 'session.roamed') THEN r.time_ms < $4 AND NOT EXISTS
         (SELECT 1 FROM audit_session i WHERE i.session = r.session AND i.ended_ms = $16)
+    WHEN r.kind = 'session.limited' THEN r.time_ms < $4
     WHEN r.kind = 'session.closed' THEN r.time_ms < $4 AND json_extract(r.body, '$.opened') < $5
     WHEN r.kind = 'flow.opened' THEN r.time_ms < $6 AND NOT EXISTS
         (SELECT 1 FROM audit_flow i WHERE i.session = r.session

@@ -8,6 +8,8 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// Bits per second: below the least a single camera would not fit, and the most is more than a client's line.
+const RATES: (u64, u64) = (64_000, 10_000_000_000);
 
 /// Makes a module of [`Key`] constants and the [`Section`] that lists them all. A row is: constant, key, kind,
 /// range, what holds when it is absent, example; meaning.
@@ -147,6 +149,11 @@ section! {
     REQUIRE_POST_QUANTUM, "require-post-quantum", Flag, None, Default("false"), "true",
         "Whether a client of the role reaches servers only while its session is under a pre-shared key agreed with \
          ML-KEM-768. The shim agrees on one by itself; stock WireGuard clients cannot, and reach nothing.";
+    BANDWIDTH_DOWN, "bandwidth-down", Rate, Some(RATES), Nothing, "\"20Mbit/s\"",
+        "What each client of the role may receive, shared fairly among its connections. Not written: what `[limits]` says. \
+         See limits.md.";
+    BANDWIDTH_UP, "bandwidth-up", Rate, Some(RATES), Nothing, "\"5Mbit/s\"",
+        "What each client of the role may send. Not written: what `[limits]` says.";
 }
 
 section! {
@@ -201,6 +208,11 @@ section! {
     NEW_FLOWS_PER_SECOND, "new-flows-per-second", Count, Some((1, 65_536)), Default("100"), "100",
         "New flows per second of one client, with bursts of five times as many. What is above is dropped and on \
          record; a TCP connection asks again after a second, so a crowd of them is spread.";
+    BANDWIDTH_DOWN, "bandwidth-down", Rate, Some(RATES), Nothing, "\"50Mbit/s\"",
+        "What each client may receive, shared fairly among its connections, unless its role says otherwise. Not written: as \
+         much as there is. See limits.md.";
+    BANDWIDTH_UP, "bandwidth-up", Rate, Some(RATES), Nothing, "\"10Mbit/s\"",
+        "What each client may send, unless its role says otherwise. Not written: as much as there is.";
     HANDSHAKES_PER_SOURCE, "handshakes-per-source", Count, Some((1, 1000)), Default("5"), "5",
         "Handshakes per second from one source (an IPv4 address or an IPv6 /64) before it must prove its \
          address with a cookie. Raise it if many clients share one address.";

@@ -1,6 +1,6 @@
 //! What a section and a key are; the ones there are stand in [`super::keys`].
 
-use super::units::{format_duration, format_size};
+use super::units::{format_duration, format_rate, format_size};
 
 /// How often a section occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub(crate) enum Kind {
     Flag,
     Duration,
     Size,
+    Rate,
     Count,
     SocketAddress,
     SocketAddresses,
@@ -63,7 +64,7 @@ pub(crate) enum Absent {
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// Lowest and highest: seconds, bytes or a count, as [`Kind`] says.
+    /// Lowest and highest: seconds, bytes, bits per second or a count, as [`Kind`] says.
     pub(crate) range: Option<(u64, u64)>,
     pub(crate) absent: Absent,
     /// A value as it is written in the file.
@@ -89,6 +90,7 @@ impl Key {
         let format = |number: u64| match self.kind {
             Kind::Duration => format_duration(number),
             Kind::Size => format_size(number),
+            Kind::Rate => format_rate(number),
             _ => number.to_string(),
         };
         Some(format!("{} to {}", format(lowest), format(highest)))
@@ -117,6 +119,7 @@ impl Kind {
             | Self::Flag
             | Self::Duration
             | Self::Size
+            | Self::Rate
             | Self::Count
             | Self::SocketAddress
             | Self::HostName
@@ -134,6 +137,7 @@ impl Kind {
             Self::Flag => "`true` or `false`",
             Self::Duration => "duration (`d`, `h`, `m`, `s`)",
             Self::Size => "size (`KiB`, `MiB`, `GiB`)",
+            Self::Rate => "rate (`kbit/s`, `Mbit/s`, `Gbit/s`)",
             Self::Count => "whole number",
             Self::SocketAddress => "`ADDRESS:PORT`",
             Self::SocketAddresses => "`ADDRESS:PORT`, one or a list",

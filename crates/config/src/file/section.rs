@@ -11,7 +11,7 @@ use toml::de::DeValue;
 
 use super::diagnostics::{At, Diagnostics, Place};
 use super::schema::{Absent, Key, Kind, Section};
-use super::units::{parse_duration, parse_size};
+use super::units::{parse_duration, parse_rate, parse_size};
 use crate::names::nearest;
 
 /// A value as it is written.
@@ -164,6 +164,15 @@ impl SectionValues {
             _ => None,
         };
         self.ranged(key, read, diagnostics)
+    }
+
+    /// In bits per second; none when it is not written.
+    pub(crate) fn optional_rate(&self, key: &Key, diagnostics: &mut Diagnostics) -> Option<u64> {
+        let read = |value: &Value| match value {
+            Value::Text(text) => parse_rate(text),
+            _ => None,
+        };
+        self.values.contains_key(key.name).then(|| self.ranged(key, read, diagnostics))
     }
 
     /// A whole number that the key's range keeps within `T`.

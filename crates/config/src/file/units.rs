@@ -1,9 +1,11 @@
-//! Durations (`30s`, `1h30m`) and sizes (`256MiB`) as text.
+//! Durations (`30s`, `1h30m`), sizes (`256MiB`) and rates (`20Mbit/s`) as text.
 
 use std::time::Duration;
 
 const DURATION_UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
 const SIZE_UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+/// Decimal, as everywhere where bits per second are counted.
+const RATE_UNITS: [(&str, u64); 3] = [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1000)];
 
 /// Parses whole seconds, minutes, hours and days, the largest unit first.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
@@ -51,6 +53,24 @@ pub(crate) fn format_size(bytes: u64) -> String {
     }
 }
 
+/// Parses a whole number of kbit/s, Mbit/s or Gbit/s into bits per second.
+pub(crate) fn parse_rate(text: &str) -> Option<u64> {
+    let (number, factor) =
+        RATE_UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))?;
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// Writes bits per second in the largest unit that leaves a whole number.
+pub fn format_rate(bits: u64) -> String {
+    match RATE_UNITS.iter().find(|(_, factor)| bits >= *factor && bits.is_multiple_of(*factor)) {
+        Some((unit, factor)) => format!("{}{unit}", bits / factor),
+        None => format!("{bits} bit/s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +90,18 @@ mod tests {
             assert_eq!(parse_duration(text), None, "{text:?}");
         }
         assert_eq!(parse_duration("213503982334602d"), None, "too large to count");
+    }
+
+    #[test]
+    fn rates_survive_a_round_trip_and_need_a_unit() {
+        for text in ["64kbit/s", "20Mbit/s", "1Gbit/s"] {
+            assert_eq!(format_rate(parse_rate(text).unwrap()), text);
+        }
+        for text in
+            ["", "20", "20M", "20Mbit", "20MB/s", "20mbit/s", "1.5Mbit/s", "Mbit/s", "-1Mbit/s", "20 Mbit/s"]
+        {
+            assert_eq!(parse_rate(text), None, "{text:?}");
+        }
     }
 
     #[test]

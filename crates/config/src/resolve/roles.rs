@@ -11,7 +11,7 @@ use crate::file::keys::role as key;
 use crate::file::section::SectionValues;
 use crate::names::glob_matches;
 use crate::ports::Protocol;
-use crate::resolved::{Permission, Role, WrittenRole};
+use crate::resolved::{Bandwidth, Permission, Role, WrittenRole};
 
 /// `*` as a rule's service: every service that the server runs.
 const EVERY_SERVICE: &str = "*";
@@ -38,6 +38,7 @@ pub(super) fn read(
             require_tls: false,
             expires: None,
             require_post_quantum: false,
+            bandwidth: Bandwidth::default(),
             permissions,
             written: None,
         };
@@ -67,6 +68,10 @@ pub(super) fn read(
             require_tls,
             expires: section.optional_duration(&key::EXPIRES, out),
             require_post_quantum: section.flag(&key::REQUIRE_POST_QUANTUM, out),
+            bandwidth: Bandwidth {
+                up: section.optional_rate(&key::BANDWIDTH_UP, out),
+                down: section.optional_rate(&key::BANDWIDTH_DOWN, out),
+            },
             permissions,
             written,
         };

@@ -9,7 +9,7 @@ use crate::file::keys;
 use crate::file::schema::Key;
 use crate::file::section::SectionValues;
 use crate::names::is_host_name;
-use crate::resolved::{Admin, Audit, Dns, Durability, Keys, Limits, OnFailure, Proxy, Retention};
+use crate::resolved::{Admin, Audit, Bandwidth, Dns, Durability, Keys, Limits, OnFailure, Proxy, Retention};
 
 /// `[proxy]` with the places of its addresses.
 #[derive(Debug)]
@@ -75,6 +75,10 @@ pub(super) fn limits(section: &SectionValues, out: &mut Diagnostics) -> Limits {
         flows_per_client: section.count(&key::FLOWS_PER_CLIENT, out),
         flows_total: section.count(&key::FLOWS_TOTAL, out),
         new_flows_per_second: section.count(&key::NEW_FLOWS_PER_SECOND, out),
+        bandwidth: Bandwidth {
+            up: section.optional_rate(&key::BANDWIDTH_UP, out),
+            down: section.optional_rate(&key::BANDWIDTH_DOWN, out),
+        },
         handshakes_per_source: section.count(&key::HANDSHAKES_PER_SOURCE, out),
         handshakes_total: section.count(&key::HANDSHAKES_TOTAL, out),
     };

@@ -47,6 +47,26 @@ fn number_out_of_range() {
         )],
     );
     added(
+        "[limits]\nbandwidth-down = \"20MB/s\"\nbandwidth-up = \"1kbit/s\"\n",
+        &[
+            (
+                "error gateway.toml:12: `bandwidth-down` in [limits] cannot be `20MB/s`",
+                "write it like `bandwidth-down = \"50Mbit/s\"`",
+            ),
+            (
+                "error gateway.toml:13: `bandwidth-up` in [limits] is out of range",
+                "it may be 64kbit/s to 10Gbit/s",
+            ),
+        ],
+    );
+    added(
+        "[role.r]\nallow = [\"*:*\"]\nbandwidth-down = 20\n",
+        &[(
+            "error gateway.toml:13: `bandwidth-down` in [role.r] cannot be `20`",
+            "write it like `bandwidth-down = \"20Mbit/s\"`",
+        )],
+    );
+    added(
         "[proxy]\nclient-memory = \"2GiB\"\n",
         &[(
             "error gateway.toml:12: `client-memory` is larger than `total-memory`",

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use foldhash::quality::FixedState;
 use slab::Slab;
 
+use crate::bandwidth::Share;
 use crate::packet::{FiveTuple, TcpFlags, Transport};
 use crate::policy::{Allowed, Protocol};
 use list::{Links, List};
@@ -64,6 +65,8 @@ pub struct Flow {
     tcp: TcpState,
     tls: TlsWatch,
     links: Links,
+    /// Its part in the client's bandwidth, each way.
+    shares: [Share; 2],
 }
 
 /// Idle limits and sizes. Defaults: `docs/configuration.md`.
@@ -169,6 +172,18 @@ impl FlowTable {
         slots.iter().filter_map(|slot| self.flows.get(*slot as usize))
     }
 
+    pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
+        self.flows.get_mut(id.slot as usize).filter(|flow| flow.id == id)
+    }
+
+    pub(crate) fn each_of_client(&mut self, client: u32, mut act: impl FnMut(&mut Flow)) {
+        for slot in self.per_client.get(&client).map(Vec::as_slice).unwrap_or_default() {
+            if let Some(flow) = self.flows.get_mut(*slot as usize) {
+                act(flow);
+            }
+        }
+    }
+
     /// Adds a flow, and gives back the one that had to make room.
     pub fn open(
         &mut self,
@@ -208,6 +223,7 @@ impl FlowTable {
             tcp: TcpState::default(),
             tls: TlsWatch::default(),
             links: Links::default(),
+            shares: Default::default(),
         });
         self.lists[class as usize].push(&mut self.flows, slot);
         self.by_tuple.insert((client, tuple), slot);
@@ -375,6 +391,23 @@ impl Flow {
                 self.tcp.follow(direction, flags, (sequence, acknowledgement), payload_len);
                 Some(Progress::ClearText)
             }
+        }
+    }
+
+    pub(crate) fn share(&mut self, direction: Direction) -> &mut Share {
+        let [up, down] = &mut self.shares;
+        match direction {
+            Direction::Up => up,
+            Direction::Down => down,
+        }
+    }
+
+    /// What the flow wants of its client's bandwidth, in bytes per second.
+    pub(crate) fn wish(&self, direction: Direction) -> u32 {
+        let [up, down] = &self.shares;
+        match direction {
+            Direction::Up => up.wish(),
+            Direction::Down => down.wish(),
         }
     }
 

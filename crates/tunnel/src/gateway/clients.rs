@@ -32,6 +32,7 @@ impl GatewayState {
                     active: None,
                     session: None,
                     new_flows: None,
+                    lines: None,
                 }) as u32;
                 self.by_client.insert(info.id, at);
                 at
@@ -64,6 +65,7 @@ impl GatewayState {
         for address in &info.addresses {
             self.by_address.insert(*address, at);
         }
+        self.set_bandwidth(at, now);
         let end = if moved { Some(SessionEnd::Removed) } else { config.access.session_end(self.unix(now)) };
         if let Some(end) = end {
             return self.end_session(at, end, now, datagrams);
@@ -77,6 +79,7 @@ impl GatewayState {
         let Some(at) = self.by_client.remove(&id) else { return };
         self.end_session(at, SessionEnd::Removed, now, datagrams);
         if let Some(peer) = self.peers.try_remove(at as usize) {
+            self.limited -= usize::from(peer.lines.is_some());
             for HeldKey { key, .. } in peer.keys {
                 if self.by_key.get(key.public.as_bytes()) == Some(&at) {
                     self.by_key.remove(key.public.as_bytes());
@@ -103,9 +106,12 @@ impl GatewayState {
         self.last_notices = settings.last_notices;
         self.flows.set_limits(settings.flows);
         self.guard.set_limits(settings.handshakes);
+        self.bandwidths = settings.bandwidths;
         for (_, peer) in &mut self.peers {
             peer.role = self.policy.role(&peer.info.role);
         }
+        let all: Vec<u32> = self.peers.iter().map(|(at, _)| at as u32).collect();
+        all.into_iter().for_each(|at| self.set_bandwidth(at, now));
         self.rejudge(None, now, datagrams);
     }
 

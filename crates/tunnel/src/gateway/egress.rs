@@ -28,6 +28,12 @@ impl GatewayState {
             None => return self.counters.count(Drop::BadLength),
         };
         let (transport, payload) = (parsed.transport, parsed.payload());
+        // TCP that ends here waited for its turn; everything else comes when it comes.
+        if let Transport::Tcp { .. } = transport {
+            self.charge(id, len, now);
+        } else if !self.is_within_limit(id, Direction::Down, len, 1, now) {
+            return;
+        }
         let progress = self.flows.follow(id, Direction::Down, transport, payload, Volume::packet(len), now);
         if progress == Progress::ClearText {
             return self.refuse_clear_text(id, now, datagrams);

@@ -62,6 +62,9 @@ impl GatewayState {
                 None => return,
             },
         };
+        if !self.is_within_limit(id, Direction::Up, packet.bytes().len(), 1, now) {
+            return;
+        }
         let volume = Volume::packet(packet.bytes().len());
         let progress = self.flows.follow(id, Direction::Up, packet.transport, packet.payload(), volume, now);
         match progress {

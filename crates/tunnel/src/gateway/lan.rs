@@ -45,6 +45,9 @@ impl GatewayState {
         let headers = packet.bytes().len() - packet.payload().len();
         let repeated = headers * packets.saturating_sub(1);
         let bytes = (packet.bytes().len() + repeated) as u64;
+        if !self.is_within_limit(id, Direction::Down, bytes as usize, packets, now) {
+            return None;
+        }
         let is_syn = matches!(packet.transport, Transport::Tcp { flags: TcpFlags { syn: true, .. }, .. });
         let volume = Volume { packets: packets as u64, bytes };
         let progress =

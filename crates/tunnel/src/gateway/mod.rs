@@ -4,6 +4,7 @@
 //! once, events through [`GatewayState::poll_event`]. Call [`GatewayState::handle_timeout`] when
 //! [`GatewayState::poll_timeout`] is due.
 
+mod bandwidth;
 mod clients;
 mod egress;
 mod handshake;
@@ -28,6 +29,7 @@ use slab::Slab;
 use uuid::Uuid;
 use x25519_dalek::PublicKey;
 
+use crate::bandwidth::Bandwidths;
 use crate::counters::{Counters, Drop};
 use crate::denials::{RefusalTotals, Refusals};
 use crate::event::{ClientInfo, GatewayEvent, UnixMillis};
@@ -52,6 +54,7 @@ pub struct Settings {
     pub policy: Arc<Policy>,
     pub flows: FlowLimits,
     pub handshakes: HandshakeLimits,
+    pub bandwidths: Bandwidths,
     /// Refused flows get a RST or an ICMP error; otherwise silence.
     pub answer_refused: bool,
     /// Largest inner packet.
@@ -80,6 +83,9 @@ pub struct GatewayState {
     /// When each tunnel's timers run next.
     ticks: BTreeSet<(Instant, u32)>,
     flows: FlowTable,
+    bandwidths: Bandwidths,
+    /// Clients with a limit of bandwidth: without any, packets are not measured.
+    limited: usize,
     refusals: Refusals,
     events: VecDeque<GatewayEvent>,
     counters: Counters,
@@ -139,6 +145,8 @@ impl GatewayState {
             tunnels: Slab::new(),
             ticks: BTreeSet::new(),
             flows: FlowTable::new(settings.flows, rng.u64(..)),
+            bandwidths: settings.bandwidths,
+            limited: 0,
             refusals: Refusals::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -192,6 +200,7 @@ impl GatewayState {
             self.next_housekeeping = now + HOUSEKEEPING;
             self.end_keys(now, datagrams);
             self.end_sessions(now, datagrams);
+            self.report_limited(now);
         }
         self.expire_flows(now, datagrams);
         self.refusals.collect(now, false, &mut self.events);

@@ -134,6 +134,7 @@ impl GatewayState {
             self.cut_flow(id, CloseReason::ClientBlocked, now, datagrams);
         }
         self.tell_why(at, end, now, datagrams);
+        self.report_limits_of(at, now);
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
         for held in &mut peer.keys {
             (held.agreed, held.offered) = (None, None);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg_attr(not(test), allow(dead_code, unused_imports, reason = "others take the verdicts alone"))]
 
+mod bandwidth;
 mod cuts;
 mod identities;
 mod invitations;
@@ -100,6 +101,7 @@ fn settings_with(port: u16, require_tls: Option<Arc<str>>) -> Settings {
             new_per_second: 1000,
         },
         handshakes: HandshakeLimits { per_source: 10, total: 1000 },
+        bandwidths: Bandwidths::default(),
         answer_refused: true,
         last_notices: LastNotices::default(),
         mtu: 1420,

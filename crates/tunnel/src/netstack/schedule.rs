@@ -16,6 +16,8 @@ pub(super) struct Schedule {
 pub(super) struct Place {
     queued: bool,
     deadline: Option<Instant>,
+    /// Its turn to send; until then it is not visited.
+    turn: Option<Instant>,
 }
 
 impl Schedule {
@@ -49,6 +51,13 @@ impl Schedule {
         place.deadline = deadline;
     }
 
+    /// Lets a connection wait for its turn, whatever happens to it meanwhile: otherwise those that hear most of their
+    /// peers would lose their place.
+    pub(super) fn set_turn(&mut self, id: ConnectionId, place: &mut Place, turn: Instant) {
+        self.set_deadline(id, place, Some(turn));
+        place.turn = Some(turn);
+    }
+
     /// A connection whose deadline has come, at most one per call; its deadline stays set until it is visited.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<ConnectionId> {
         let &(deadline, id) = self.deadlines.first()?;
@@ -72,6 +81,16 @@ impl Schedule {
 impl Place {
     pub(super) fn leave_queue(&mut self) {
         self.queued = false;
+    }
+
+    pub(super) fn has_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    /// Whether its turn is still to come.
+    pub(super) fn waits(&mut self, now: Instant) -> bool {
+        self.turn = self.turn.filter(|turn| *turn > now);
+        self.turn.is_some()
     }
 
     /// To be called when [`Schedule::pop_due`] returned this connection.

@@ -11,6 +11,7 @@ use smoltcp::wire::IpEndpoint;
 use super::budget::{Budget, MemoryLimits, OwnerId};
 use super::connection::{Connection, Environment, Fate};
 use super::error::{AcceptError, Broken, ConnectError, PacketError};
+use super::outlet::{AtOnce, Outlet};
 use super::schedule::Schedule;
 use super::segment::{MAX_HEADERS, Segment};
 use super::time_wait::{TIME_WAIT, TimeWait};
@@ -18,6 +19,9 @@ use super::time_wait::{TIME_WAIT, TimeWait};
 /// Packets one connection may send before it is the next one's turn: a long enough train of equal datagrams for
 /// segmentation offload, short enough that 64 busy connections wait milliseconds for each other.
 const QUANTUM: usize = 16;
+
+/// The same of a connection that waited for its turn.
+const LIMITED_QUANTUM: usize = 2;
 
 /// Immediate answers kept until the next transmit; a batch causes at most one per packet.
 const MAX_REPLIES: usize = 1024;
@@ -173,11 +177,17 @@ impl NetStack {
         budget: usize,
         out: &mut impl FnMut(ConnectionId, &[u8]),
     ) -> bool {
+        self.poll_transmit_to(now, budget, &mut AtOnce(out))
+    }
+
+    /// The same to an outlet that lets connections wait. What cannot wait, a reset or an acknowledgement of nothing,
+    /// does not.
+    pub fn poll_transmit_to(&mut self, now: Instant, budget: usize, out: &mut impl Outlet) -> bool {
         self.wake_due(now);
         let mut left = budget;
         while left > 0 {
             let Some(reply) = self.replies.pop_front() else { break };
-            out(reply.id, reply.packet.get(..reply.len).unwrap_or_default());
+            out.send(reply.id, reply.packet.get(..reply.len).unwrap_or_default());
             left -= 1;
         }
         while left > 0 {
@@ -295,13 +305,7 @@ impl NetStack {
     }
 
     /// Lets one connection send up to `quantum` packets; answers how many it sent.
-    fn visit(
-        &mut self,
-        id: ConnectionId,
-        now: Instant,
-        quantum: usize,
-        out: &mut impl FnMut(ConnectionId, &[u8]),
-    ) -> usize {
+    fn visit(&mut self, id: ConnectionId, now: Instant, quantum: usize, out: &mut impl Outlet) -> usize {
         let Self { entries, schedule, scratch, edited, budget, finished, .. } = self;
         let Some(entry) = entries.get_mut(id.slot as usize).filter(|entry| entry.generation == id.generation)
         else {
@@ -309,16 +313,30 @@ impl NetStack {
         };
         let Kind::Live(connection) = &mut entry.kind else { return 0 };
         connection.place.leave_queue();
+        let waited = connection.place.has_turn();
+        if connection.place.waits(now) {
+            return 0;
+        }
+        if let Some(turn) = out.turn(id, now) {
+            schedule.set_turn(id, &mut connection.place, turn);
+            return 0;
+        }
+        // Timers wake late: what came together meanwhile is for all who waited.
+        let quantum = if waited { quantum.min(LIMITED_QUANTUM) } else { quantum };
         connection.handle_timeout(now, edited);
         let mut sent = 0;
         while sent < quantum
+            && (sent == 0 || out.may_send(id, now))
             && let Some(len) = connection.transmit(now, scratch)
         {
-            out(id, scratch.get(..len).unwrap_or_default());
+            out.send(id, scratch.get(..len).unwrap_or_default());
             sent += 1;
         }
         match connection.settle(now) {
-            Fate::Busy if sent > 0 => schedule.mark_ready(id, &mut connection.place),
+            Fate::Busy if sent > 0 => match out.turn(id, now) {
+                Some(turn) => schedule.set_turn(id, &mut connection.place, turn),
+                None => schedule.mark_ready(id, &mut connection.place),
+            },
             Fate::Busy => schedule.set_deadline(id, &mut connection.place, Some(now + BACKOFF)),
             Fate::Lives(deadline) => schedule.set_deadline(id, &mut connection.place, deadline),
             Fate::TimeWait(mut time_wait) => {

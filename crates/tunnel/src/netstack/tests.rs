@@ -7,3 +7,4 @@ mod pair;
 mod sharing;
 mod throughput;
 mod transfer;
+mod turns;

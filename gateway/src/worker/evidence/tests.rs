@@ -99,6 +99,7 @@ fn events() -> Vec<GatewayEvent> {
             at: 4,
         },
         GatewayEvent::FlowDenied(denied),
+        GatewayEvent::SessionLimited(limited()),
         GatewayEvent::SessionClosed {
             session,
             reason: SessionEnd::Expired,
@@ -123,6 +124,7 @@ fn wanted(event: &GatewayEvent) -> Option<(String, Option<String>)> {
         GatewayEvent::FlowClosed { reason, .. } => ("flow.closed", Some(reason.as_str())),
         GatewayEvent::FlowDenied(denial) => ("flow.denied", Some(denial.reason.as_str())),
         GatewayEvent::HandshakeRejected(rejected) => ("handshake.rejected", Some(rejected.reason.as_str())),
+        GatewayEvent::SessionLimited(limited) => ("session.limited", Some(limited.reason())),
     };
     Some((kind.to_owned(), reason.map(str::to_owned)))
 }
@@ -187,6 +189,11 @@ fn denial() -> Denial {
         first: 4,
         last: 5,
     }
+}
+
+fn limited() -> LimitedSession {
+    let rule = "role smart-client: bandwidth-down = 20Mbit/s".into();
+    LimitedSession { session: session(), direction: flow::Direction::Down, rule, count: 7, first: 4, last: 5 }
 }
 
 fn rejected_handshakes() -> RejectedHandshakes {

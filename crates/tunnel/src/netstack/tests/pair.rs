@@ -6,7 +6,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::super::segment::Segment;
-use super::super::{Broken, ConnectionId, NetStack, OwnerId, Readable, StackConfig};
+use super::super::{Broken, ConnectionId, NetStack, Outlet, OwnerId, Readable, StackConfig};
+use crate::bandwidth::{Line, Share};
+
 use super::link::{Conditions, Direction, Link};
 
 pub(super) struct Pair {
@@ -15,6 +17,8 @@ pub(super) struct Pair {
     pub(super) client: NetStack,
     pub(super) server: NetStack,
     pub(super) link: Link,
+    /// What the server's end may use towards the client; without it as much as there is.
+    pub(super) line: Option<Line>,
     /// The connections by the client's port.
     client_ids: HashMap<u16, ConnectionId>,
     server_ids: HashMap<u16, ConnectionId>,
@@ -38,6 +42,7 @@ impl Pair {
             client: NetStack::new(config, seed ^ 1, now),
             server: NetStack::new(config, seed ^ 2, now),
             link: Link::new(conditions, seed),
+            line: None,
             client_ids: HashMap::new(),
             server_ids: HashMap::new(),
             next_port: 40_000,
@@ -104,7 +109,7 @@ impl Pair {
     }
 
     fn transmit(&mut self) {
-        let Self { client, server, link, now, packets_sent, .. } = self;
+        let Self { client, server, link, line, now, packets_sent, .. } = self;
         let now = *now;
         let mut send = |direction, packet: &[u8]| {
             *packets_sent += 1;
@@ -112,7 +117,8 @@ impl Pair {
         };
         for _ in 0..10_000 {
             let more = client.poll_transmit(now, 64, &mut |_, packet| send(Direction::ToServer, packet));
-            if !server.poll_transmit(now, 64, &mut |_, packet| send(Direction::ToClient, packet)) && !more {
+            let mut out = Limited { line, send: |packet: &[u8]| send(Direction::ToClient, packet) };
+            if !server.poll_transmit_to(now, 64, &mut out) && !more {
                 return;
             }
         }
@@ -141,6 +147,28 @@ impl Pair {
                 let _ = stack.handle_packet(id, &packet, self.now);
             }
         }
+    }
+}
+
+struct Limited<'a, F> {
+    line: &'a mut Option<Line>,
+    send: F,
+}
+
+impl<F: FnMut(&[u8])> Outlet for Limited<'_, F> {
+    fn may_send(&mut self, _: ConnectionId, now: Instant) -> bool {
+        self.line.as_mut().is_none_or(|line| line.may_send(now))
+    }
+
+    fn turn(&mut self, _: ConnectionId, now: Instant) -> Option<Instant> {
+        self.line.as_mut()?.turn(now)
+    }
+
+    fn send(&mut self, _: ConnectionId, packet: &[u8]) {
+        if let Some(line) = &mut *self.line {
+            line.charge(&mut Share::default(), packet.len() as u32);
+        }
+        (self.send)(packet);
     }
 }
 
