@@ -51,12 +51,27 @@ pub enum Command {
     /// Reads the file as `run` would, changes nothing, and prints every finding with its line and a hint.
     /// Exit status 1 if the file cannot be used; warnings alone are no failure. With --compliance it lists the measures
     /// of docs/compliance.md, met or not met and why; exit status 1 if one is not met.
+    ///
+    /// With --diff the running gateway says what the file would change: what each role loses and gains, and which live
+    /// flows of whom would be cut. Nothing is changed. As with `diff`, exit status 0 means that nothing changes for anybody
+    /// and 1 that something does, or that the file cannot be used. Work on a copy: the gateway takes its own file by itself.
     #[command(after_long_help = after_help(&[
         "vmsgate check",
         "vmsgate -c new.toml check --json",
         "vmsgate check --compliance",
+        "vmsgate -c new.toml check --diff",
     ]))]
     Check(CheckArgs),
+
+    /// Put the configuration file in force now, and say what changed or why it was refused
+    ///
+    /// The running gateway also does so by itself within a second of a change of the file, and on SIGHUP; it takes a file
+    /// whole or not at all. Exit status 0 if the file is in force, 1 if it was refused and the old one stays.
+    #[command(after_long_help = after_help(&[
+        "vmsgate reload",
+        "vmsgate --data /var/lib/vmsgate reload --json",
+    ]))]
+    Reload,
 
     /// Say whether a client may reach something, and by which rule
     ///

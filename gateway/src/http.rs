@@ -70,15 +70,24 @@ pub fn finish<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> 
 /// Reads the body of a POST. It must be said to be JSON: a page in a browser cannot say so to another site without
 /// asking first, which is refused here.
 pub async fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, HttpError> {
+    json_body_up_to(MAX_REQUEST_BYTES, headers, body).await
+}
+
+/// The same with a limit of its own.
+pub async fn json_body_up_to<T: DeserializeOwned>(
+    limit: usize,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, HttpError> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next()).map(str::trim);
     if !media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
         let message = "send JSON, with the header `content-type: application/json`";
         return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", message));
     }
-    let read = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map_err(|error| {
+    let read = Limited::new(body, limit).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            let message = format!("the body of a request has at most {MAX_REQUEST_BYTES} bytes");
+            let message = format!("the body of a request has at most {limit} bytes");
             HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
         } else {
             HttpError::new(StatusCode::BAD_REQUEST, "malformed", "the body did not arrive whole")

@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod control;
 mod demo;
+mod difference;
 mod forward;
 mod health;
 mod hinted;
@@ -57,6 +58,7 @@ async fn execute(context: &mut Context, command: &Command) -> Result<Exit, CliEr
         Command::Run(args) => commands::run::execute(context, args).await,
         Command::Demo => commands::demo::execute(context).await,
         Command::Check(args) => commands::check::execute(context, args).await,
+        Command::Reload => commands::reload::execute(context).await,
         Command::Explain(args) => commands::explain::execute(context, args).await,
         Command::Status => commands::status::execute(context).await,
         Command::Health(args) => commands::health::execute(context, args).await,

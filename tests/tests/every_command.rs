@@ -94,6 +94,8 @@ const DECISIONS: &[Decision] = &[
     (GATEWAY, "demo", &[], Nothing),
     (GATEWAY, "check", &[], Nothing),
     (GATEWAY, "check", &["--compliance"], Nothing),
+    (GATEWAY, "check", &["--diff"], Nothing),
+    (GATEWAY, "reload", &[], Nothing),
     (GATEWAY, "explain", &["--client", "anna", "--to", "rec01:recording-server"], Nothing),
     (GATEWAY, "status", &[], Nothing),
     (GATEWAY, "health", &[], Nothing),

@@ -411,5 +411,8 @@ impl PolicyBuilder {
     }
 }
 
+mod reach;
 #[cfg(test)]
 mod tests;
+
+pub use reach::{Reach, partition};

@@ -3,10 +3,11 @@
 //! | where | who may ask | what |
 //! | --- | --- | --- |
 //! | `[admin] listen`, TCP | anybody on the host (or in the pod) | `/healthz`, `/readyz`, `/metrics`: no names, no addresses of people |
-//! | `control.sock` in the data directory | the gateway's own user (mode 0600) | `/v1/status`, and both probes |
+//! | `control.sock` in the data directory | the gateway's own user (mode 0600) | `/v1/status`, `/v1/configuration/difference`, `/v1/configuration/reload`, and both probes |
 //!
 //! Neither is reachable through the tunnel: the gateway never forwards a client to its own host.
 
+pub mod changes;
 mod exposition;
 mod metrics;
 mod probes;

@@ -1,4 +1,4 @@
-//! The control socket: how `vmsgate status` asks the gateway that runs on the same data directory.
+//! The control socket: how `vmsgate status`, `check --diff` and `reload` ask the gateway that runs on the same data directory.
 //!
 //! Access is the file's mode, 0600, and it holds from the first moment: the socket is bound under a
 //! temporary name, closed to others, and only then renamed into place. A socket left behind by a
@@ -20,6 +20,7 @@ use vmsgate_keys::DataDir;
 
 use crate::{
     admin::{
+        changes::{self, Changes},
         probes,
         status::{SCHEMA_VERSION, StatusClient, StatusReport},
     },
@@ -76,8 +77,8 @@ impl ControlSocket {
     }
 
     /// Answers requests until the task is dropped.
-    pub async fn serve(self, status: StatusClient, health: Health) {
-        let router = router(status, health);
+    pub async fn serve(self, status: StatusClient, changes: Changes, health: Health) {
+        let router = router(status, changes, health);
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
@@ -124,9 +125,9 @@ async fn clear_stale(data: &Path, path: &Path) -> Result<(), SocketError> {
     }
 }
 
-fn router(status: StatusClient, health: Health) -> Router {
-    let reports = Router::new().route("/v1/status", get(read_status)).with_state(status);
-    http::finish(reports.merge(probes::routes(health)))
+fn router(status: StatusClient, changes: Changes, health: Health) -> Router {
+    let read = Router::new().route("/v1/status", get(read_status)).with_state(status);
+    http::finish(read.merge(changes::router(changes)).merge(probes::routes(health)))
 }
 
 async fn read_status(State(client): State<StatusClient>) -> Result<Json<StatusReport>, HttpError> {
@@ -223,7 +224,8 @@ mod tests {
         let (_directory, data) = data();
         let socket = ControlSocket::bind(&data).await.unwrap();
         let (client, mut requests) = status_channel();
-        let server = tokio::spawn(socket.serve(client, Health::new(Instant::now(), 1)));
+        let health = Health::new(Instant::now(), 1);
+        let server = tokio::spawn(socket.serve(client, changes::changes_channel().0, health));
         let run_loop = async {
             let _ = requests.recv().await.unwrap().send(example());
         };

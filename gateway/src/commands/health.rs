@@ -1,9 +1,10 @@
 //! `vmsgate health`
 
 use clap::Args;
+use hyper::Method;
 use vmsgate_cli::{CliError, Exit, OrFail, WithHint, human};
 
-use super::{Context, ask_running::ask_running};
+use super::{Context, control_socket};
 use crate::admin::HealthReport;
 
 const SCHEMA_VERSION: u32 = 1;
@@ -17,7 +18,7 @@ pub struct HealthArgs {
 
 pub async fn execute(context: &Context, args: &HealthArgs) -> Result<Exit, CliError> {
     let path = if args.alive { "/healthz" } else { "/readyz" };
-    let (_, body) = ask_running(&context.data_dir()?, path).await?;
+    let (_, body) = control_socket::answer(&context.data_dir()?, Method::GET, path, None).await?;
     let report: HealthReport = serde_json::from_slice(&body)
         .or_unexpected("the gateway's answer is not one that this program understands")
         .hint("use the `vmsgate` of the same version as the running gateway")?;

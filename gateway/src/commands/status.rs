@@ -2,18 +2,24 @@
 
 use std::time::Duration;
 
-use hyper::{StatusCode, body::Bytes};
+use hyper::Method;
 use jiff::Timestamp;
-use vmsgate_cli::{CliError, Exit, OrFail, Style, Table, WithHint, human};
+use vmsgate_cli::{CliError, Exit, Style, Table, human};
 
-use super::{Context, ask_running::ask_running, counted};
+use super::{Context, control_socket, counted};
 use crate::admin::status::{
     Expiring, IdentityStatus, SCHEMA_VERSION, SessionStatus, Status, StatusReport, Totals,
 };
 use crate::ship::ShipStatus;
 
 pub async fn execute(context: &Context) -> Result<Exit, CliError> {
-    let report = understood(ask_running(&context.data_dir()?, "/v1/status").await?)?;
+    let data = context.data_dir()?;
+    let report: StatusReport = control_socket::ask(&data, Method::GET, "/v1/status", None).await?;
+    if report.schema_version > SCHEMA_VERSION {
+        let message =
+            format!("the gateway answers in form {}, newer than this program", report.schema_version);
+        return Err(CliError::user(message).hint("use the `vmsgate` of the running gateway"));
+    }
     let ready = report.status.conditions.iter().all(|condition| condition.ok);
     if context.printer.is_json() {
         context.printer.json(report.schema_version, &report.status)?;
@@ -21,29 +27,6 @@ pub async fn execute(context: &Context) -> Result<Exit, CliError> {
         print(context, &report.status)?;
     }
     Ok(if ready { Exit::Done } else { Exit::No })
-}
-
-/// The gateway's status, in a form that this program understands.
-fn understood((status, body): (StatusCode, Bytes)) -> Result<StatusReport, CliError> {
-    if status != StatusCode::OK {
-        return Err(CliError::unexpected(refusal(&body)).context("the gateway gave no status"));
-    }
-    let report: StatusReport = serde_json::from_slice(&body)
-        .or_unexpected("the gateway's answer is not one that this program understands")
-        .hint("use the `vmsgate` of the same version as the running gateway")?;
-    if report.schema_version > SCHEMA_VERSION {
-        let message =
-            format!("the gateway answers in form {}, newer than this program", report.schema_version);
-        return Err(CliError::user(message).hint("use the `vmsgate` of the running gateway"));
-    }
-    Ok(report)
-}
-
-/// The message of an error answer, or the answer itself.
-fn refusal(body: &[u8]) -> String {
-    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = value.pointer("/error/message").and_then(serde_json::Value::as_str);
-    human::printable(message.unwrap_or(&String::from_utf8_lossy(body)))
 }
 
 fn print(context: &Context, status: &Status) -> Result<(), CliError> {

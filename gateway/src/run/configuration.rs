@@ -134,8 +134,8 @@ pub fn warn_about_buffers(granted: &[usize]) {
     }
 }
 
-/// Says which changed values wait for a restart.
-pub fn warn_about_restart(old: &Config, new: &Config) {
+/// The keys whose changed values wait for a restart.
+pub fn waiting_for_restart(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
     let waits = [
         ("gateway.name", old.gateway.name != new.gateway.name),
         ("gateway.listen", old.gateway.listen != new.gateway.listen),
@@ -151,9 +151,7 @@ pub fn warn_about_restart(old: &Config, new: &Config) {
         ("audit.failure-grace", old.audit.failure_grace != new.audit.failure_grace),
         ("admin.listen", old.admin.listen != new.admin.listen),
     ];
-    for (key, _) in waits.iter().filter(|(_, changed)| *changed) {
-        tracing::warn!(key, "the new value takes effect at the next start");
-    }
+    waits.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key)
 }
 
 fn sources(pool: &[IpRange]) -> impl Iterator<Item = IpAddr> + '_ {

@@ -5,6 +5,7 @@
 //! of [`Workers`].
 
 mod apply;
+mod changes;
 mod clients;
 mod clock;
 mod configuration;
@@ -24,10 +25,10 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use vmsgate_audit::event::{ConfigRefused, Event, GatewayStopped};
-use vmsgate_audit::{AuditWriter, Database, Label, Reason, Record, UtcTime};
+use vmsgate_audit::event::{Event, GatewayStopped};
+use vmsgate_audit::{AuditWriter, Database, Reason, Record, UtcTime};
 use vmsgate_cli::{CliError, OrFail};
-use vmsgate_config::{Config, ConfigErrors};
+use vmsgate_config::Config;
 use vmsgate_keys::{Identity, MasterKey, RegistryError};
 use vmsgate_netsetup::Kernel;
 use x25519_dalek::StaticSecret;
@@ -38,6 +39,7 @@ use self::clock::ClockWatch;
 use self::file_watch::FileWatch;
 use self::keys::KeyChanges;
 use self::reports::Reports;
+use crate::admin::changes::ChangeRequests;
 use crate::admin::status::StatusRequests;
 use crate::control::facts::Facts;
 use crate::control::requests::KeyRequests;
@@ -46,6 +48,7 @@ use crate::ship::{self, Shipping};
 use crate::stack::wiped;
 use crate::worker::{Call, Recording, WorkerError, Workers, policy_label, unix_now};
 
+pub use self::configuration::waiting_for_restart;
 pub use self::start::Start;
 
 /// A registry change is in force within 2 s; one poll is one small query.
@@ -83,6 +86,7 @@ pub struct Gateway {
     reports: Reports,
     health: Health,
     status: StatusRequests,
+    changes: ChangeRequests,
     started: Timestamp,
     /// The admin listener and the control socket; aborted at the end.
     servers: Vec<JoinHandle<()>>,
@@ -137,7 +141,10 @@ impl Gateway {
                 () = self.retention.due() => {
                     self.retention.start(&self.config.audit.retention, &self.config.gateway.name, now());
                 }
-                () = reload() => self.reload("a reload was asked for").await?,
+                () = reload() => {
+                    self.reload("a reload was asked for").await?;
+                }
+                Some(request) = self.changes.recv() => self.answer_about_changes(request).await?,
                 Some(call) = self.calls.recv() => self.take_call(call),
                 outcome = self.key_changes.done() => self.finish(outcome).await?,
                 _ = presence.tick() => self.report_presence().await?,
@@ -148,49 +155,6 @@ impl Gateway {
                 }
             }
         }
-    }
-
-    /// Puts the configuration file in force, whole or not at all.
-    async fn reload(&mut self, why: &str) -> Result<(), CliError> {
-        let Some(watch) = &self.watch else { return Ok(()) };
-        match vmsgate_config::load(watch.path()) {
-            Ok(config) => {
-                configuration::warn_about_restart(&self.config, &config);
-                let Gateway { identities, facts, key_requests, workers, .. } = self;
-                let built = configuration::build(&config, identities, facts, key_requests, workers.count());
-                tracing::info!(policy = config.version, why, "the configuration is in force");
-                self.workers.configure(built).await.map_err(worker_error)?;
-                let name = self.config.gateway.name.clone();
-                let receivers_changed = config.ships != self.config.ships;
-                self.config = config;
-                self.config.gateway.name = name;
-                if receivers_changed {
-                    self.restart_shipping().await?;
-                }
-                let text = "the configuration is in force";
-                self.health.report(ConditionCode::ConfigurationInForce, true, text);
-            }
-            Err(errors) => {
-                tracing::error!(%errors, why, "the configuration was refused; the old one stays in force");
-                // The probes are open to every local user, so they do not quote the file.
-                self.recording
-                    .audit
-                    .append(refused(&errors).under_policy(policy_label(&self.config.version)));
-                let count = errors.errors().count();
-                let text = format!(
-                    "the file was refused ({count} errors, see `vmsgate check`); the old one is in force"
-                );
-                self.health.report(ConditionCode::ConfigurationInForce, false, text);
-            }
-        }
-        Ok(())
-    }
-
-    /// Ships to the receivers of the configuration in force. Each goes on at its own place in the log.
-    async fn restart_shipping(&mut self) -> Result<(), CliError> {
-        self.shipping.stop(Duration::ZERO).await;
-        self.shipping = start_shipping(self.clients.database(), &self.config)?;
-        Ok(())
     }
 
     fn report_audit(&self) {
@@ -229,16 +193,6 @@ impl Gateway {
 fn start_shipping(db: &Database, config: &Config) -> Result<Shipping, CliError> {
     let shipping = Shipping::start(db, &config.gateway.name, &config.ships);
     shipping.or_unexpected("cannot start to ship the audit log")
-}
-
-fn refused(errors: &ConfigErrors) -> Record {
-    let first = errors.errors().next().map(ToString::to_string).unwrap_or_default();
-    let refused = ConfigRefused {
-        errors: errors.errors().count() as u64,
-        error: Label::new(&first),
-        config_hash: errors.hash.map(Into::into),
-    };
-    Record::new(now(), Event::ConfigRefused(refused))
 }
 
 fn unseal(identities: &[Identity], master: &MasterKey) -> Result<Vec<StaticSecret>, RegistryError> {

@@ -20,7 +20,7 @@ use super::keys::KeyChanges;
 use super::network::Network;
 use super::reports::Reports;
 use super::{Gateway, configuration, join, network, now, retention, start_shipping, unseal, worker_error};
-use crate::admin::{ControlSocket, serve_probes, status::status_channel};
+use crate::admin::{ControlSocket, changes::changes_channel, serve_probes, status::status_channel};
 use crate::control::facts::Facts;
 use crate::control::requests::KeyRequests;
 use crate::health::{ConditionCode, Health};
@@ -133,10 +133,11 @@ impl Gateway {
         health.report(ConditionCode::ConfigurationInForce, true, "the configuration is in force");
 
         let (client, status) = status_channel();
+        let (change, changes) = changes_channel();
         let probed = health.clone();
         let servers = vec![
             tokio::spawn(serve_probes(admin, health.clone(), client.clone())),
-            tokio::spawn(async move { socket.serve(client, probed).await }),
+            tokio::spawn(async move { socket.serve(client, change, probed).await }),
         ];
         tracing::info!(
             gateway = config.gateway.name,
@@ -170,6 +171,7 @@ impl Gateway {
             reports,
             health,
             status,
+            changes,
             started,
             servers,
         })

@@ -15,7 +15,9 @@ use vmsgate_tunnel::client::{ClientKeys, ClientSettings, ClientState};
 use vmsgate_tunnel::sink::DatagramQueue;
 
 use super::*;
+use crate::admin::changes::{ChangeRequest, Reloaded};
 use crate::control::ask::KeyOffer;
+use crate::difference::compare;
 use crate::http::HttpError;
 
 const PASSPHRASE: &[u8] = b"a passphrase for tests";
@@ -29,6 +31,11 @@ struct World {
 
 impl World {
     async fn new() -> World {
+        World::with(false).await
+    }
+
+    /// The gateway has its configuration from a file, or from nowhere.
+    async fn with(file: bool) -> World {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
             "[gateway]\nname = \"gw-1\"\nlisten = \"127.0.0.1:0\"\nendpoint = \"vpn.example.org:51820\"\n\
@@ -47,8 +54,9 @@ impl World {
         };
         let passphrase = || Passphrase::new(PASSPHRASE).unwrap();
         let site = data.initialise(&passphrase(), &settings, &Actor::current()).await.unwrap();
-        let start =
-            Start { config, config_path: None, data, passphrase: passphrase(), actor: Actor::current() };
+        let config_path = file.then(|| folder.path().join("gateway.toml"));
+        std::fs::write(folder.path().join("gateway.toml"), &text).unwrap();
+        let start = Start { config, config_path, data, passphrase: passphrase(), actor: Actor::current() };
         let gateway = Gateway::start(start).await.unwrap();
         World { folder, site, ranges, gateway }
     }
@@ -97,6 +105,14 @@ impl World {
     }
 }
 
+impl World {
+    async fn asked(&mut self, request: impl FnOnce(oneshot::Sender<Reloaded>) -> ChangeRequest) -> Reloaded {
+        let (reply, answer) = oneshot::channel();
+        self.gateway.answer_about_changes(request(reply)).await.unwrap();
+        answer.await.unwrap()
+    }
+}
+
 /// An initiation of a client to one identity of the gateway.
 fn initiation(world: &World, private: &PrivateKey, preshared: &PresharedKey, identity: PublicKey) -> Vec<u8> {
     let keys = ClientKeys {
@@ -115,6 +131,30 @@ fn initiation(world: &World, private: &PrivateKey, preshared: &PresharedKey, ide
 /// Whether the answer is to this initiation, by the index that the initiator gave itself.
 fn answers(response: &[u8], initiation: &[u8]) -> bool {
     response[0] == 2 && response[8..12] == initiation[4..8]
+}
+
+#[tokio::test]
+async fn a_reload_that_is_asked_for_answers_with_what_it_changed_and_the_watch_does_not_repeat_it() {
+    let mut world = World::with(true).await;
+    world.add_client(&PrivateKey::generate(), PresharedKey::generate()).await;
+    let file = world.folder.path().join("gateway.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}[role.smart-client]\nallow = [\"mgmt:*\"]\nicmp = false\n"))
+        .unwrap();
+
+    let Reloaded::InForce { before, after, seen } = world.asked(ChangeRequest::Reload).await else {
+        panic!("refused");
+    };
+    let told = compare(&before, &after, &seen.members, &seen.cuts);
+    let [role] = &told.roles[..] else { panic!("{told:?}") };
+    assert_eq!((role.role.as_str(), &role.clients[..]), ("smart-client", &["bert-laptop".to_owned()][..]));
+    assert!(role.changes.iter().any(|change| change.protocol == "icmp"), "{role:?}");
+    assert!(!world.gateway.watch.as_mut().unwrap().has_changed(), "it would be taken once more");
+
+    std::fs::write(&file, format!("{text}nonsense = 1\n")).unwrap();
+    let Reloaded::Refused(errors) = world.asked(ChangeRequest::Reload).await else { panic!("taken") };
+    assert!(errors.to_string().contains("nonsense"), "{errors}");
+    assert_eq!(world.gateway.config.version, after.version, "the old one stays");
 }
 
 #[tokio::test]

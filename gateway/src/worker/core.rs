@@ -18,6 +18,7 @@ use vmsgate_tunnel::gateway::shard::Shard;
 use vmsgate_tunnel::netstack::NetStack;
 use vmsgate_tunnel::noise::Identity;
 use vmsgate_tunnel::packet::Packet;
+use vmsgate_tunnel::policy::Policy;
 use vmsgate_tunnel::sink::{DatagramQueue, InnerSink};
 use x25519_dalek::StaticSecret;
 
@@ -26,6 +27,7 @@ use super::evidence::{Clearance, Evidence, Recording};
 use super::handover::Couriers;
 use super::outlets::Outlets;
 use super::{Command, CoreSetup, Ended, Report, SharedCore, unix_now};
+use crate::admin::changes::Foreseen;
 use crate::forward::proxy::Proxy;
 use crate::forward::tun::Lan;
 use crate::forward::{Held, Waiting};
@@ -191,15 +193,19 @@ impl Core {
                 let _ = done.send(());
                 return;
             }
-            Command::Configuration(configuration) => {
+            Command::Foresee(policy, reply) => drop(reply.send(self.foresee(&policy, now))),
+            Command::Configuration { configuration, done } => {
                 let super::Configuration { settings, proxy, control, hash } = *configuration;
                 self.drain_events();
+                let seen = self.foresee(&settings.policy, now);
                 self.state.set_settings(settings, now, &mut self.outlets);
                 self.proxy.configure(proxy, control);
                 let cut = self.drain_events().cut;
                 if let Some(evidence) = &mut self.evidence {
                     evidence.configuration_changed(self.state.policy().version(), cut, hash);
                 }
+                // Whoever asked may be gone.
+                let _ = done.send(seen);
             }
             Command::Directory(directory) => self.state.set_directory(directory),
             Command::Reconnect(clients) => {
@@ -258,6 +264,10 @@ impl Core {
     /// A flow's owner, while it has a session.
     pub fn present(&self, flow: FlowId) -> Option<Present<'_>> {
         self.state.present(self.state.flows().get(flow)?.client)
+    }
+
+    fn foresee(&self, policy: &Policy, now: Instant) -> Foreseen {
+        Foreseen { members: self.state.members(now).collect(), cuts: self.state.foresee(policy) }
     }
 
     fn report(&self, now: Instant) -> Report {

@@ -32,6 +32,7 @@ use vmsgate_tunnel::gateway::Settings;
 use vmsgate_tunnel::gateway::shard::Directory;
 use vmsgate_tunnel::netstack::StackConfig;
 use vmsgate_tunnel::peer::{ClientConfig, SessionStatus};
+use vmsgate_tunnel::policy::Policy;
 use x25519_dalek::StaticSecret;
 
 pub use self::asks::{Call, take_asks};
@@ -40,6 +41,7 @@ pub use self::evidence::Recording;
 use self::handover::{Couriers, Parcel};
 pub use self::pool::{Workers, WorkersSetup};
 pub use self::steering::program as steering;
+use crate::admin::changes::Foreseen;
 use crate::control::ControlState;
 use crate::forward::proxy::ProxySettings;
 use crate::forward::tun::Lan;
@@ -96,7 +98,13 @@ pub enum Command {
         done: oneshot::Sender<()>,
     },
     Directory(Arc<Directory>),
-    Configuration(Box<Configuration>),
+    /// Answers with whom there is and what was cut.
+    Configuration {
+        configuration: Box<Configuration>,
+        done: oneshot::Sender<Foreseen>,
+    },
+    /// Asks whom there is, and what this policy would cut.
+    Foresee(Arc<Policy>, oneshot::Sender<Foreseen>),
     /// Clients that were connected before a restart, and where.
     Reconnect(Vec<(Uuid, SocketAddr)>),
     Report(oneshot::Sender<Report>),

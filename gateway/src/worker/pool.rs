@@ -11,11 +11,13 @@ use vmsgate_netio::{BoundSocket, TunQueueFd};
 use vmsgate_tunnel::gateway::shard::{Directory, owner};
 use vmsgate_tunnel::netstack::StackConfig;
 use vmsgate_tunnel::peer::ClientConfig;
+use vmsgate_tunnel::policy::Policy;
 use x25519_dalek::StaticSecret;
 
 use super::evidence::Recording;
 use super::handover::couriers;
 use super::{Call, Command, Configuration, CoreSetup, Ended, Report, Worker, WorkerError, WorkerSetup};
+use crate::admin::changes::Foreseen;
 use crate::control::ControlState;
 use crate::health::Health;
 
@@ -129,11 +131,34 @@ impl Workers {
         Ok(())
     }
 
-    pub async fn configure(&self, configuration: Configuration) -> Result<(), WorkerError> {
+    /// Puts a configuration in force. Answers with all that it found, and what it cut.
+    pub async fn configure(&self, configuration: Configuration) -> Result<Foreseen, WorkerError> {
+        self.each(|done| Command::Configuration { configuration: Box::new(configuration.clone()), done })
+            .await
+    }
+
+    /// Whom there is, and what this policy would cut.
+    pub async fn foresee(&self, policy: &Arc<Policy>) -> Result<Foreseen, WorkerError> {
+        self.each(|reply| Command::Foresee(policy.clone(), reply)).await
+    }
+
+    async fn each(
+        &self,
+        command: impl Fn(oneshot::Sender<Foreseen>) -> Command,
+    ) -> Result<Foreseen, WorkerError> {
+        let mut answers = Vec::new();
         for worker in &self.workers {
-            worker.send(Command::Configuration(Box::new(configuration.clone()))).await?;
+            let (reply, answer) = oneshot::channel();
+            worker.send(command(reply)).await?;
+            answers.push(answer);
         }
-        Ok(())
+        let mut all = Foreseen::default();
+        for answer in answers {
+            let Foreseen { members, cuts } = answer.await.map_err(|_| WorkerError::Gone)?;
+            all.members.extend(members);
+            all.cuts.extend(cuts);
+        }
+        Ok(all)
     }
 
     /// Calls clients that were connected before a restart, where they were then.

@@ -10,7 +10,7 @@ use super::{GatewayState, Settings};
 use crate::event::SessionEnd;
 use crate::flow::{CloseReason, Flow, FlowId};
 use crate::peer::{ClientConfig, HeldKey, Peer};
-use crate::policy::{Protocol, Verdict};
+use crate::policy::Verdict;
 use crate::sink::DatagramSink;
 
 impl GatewayState {
@@ -146,17 +146,8 @@ impl GatewayState {
 
     /// Cuts the flows that policy no longer allows, those in clear text that must be TLS from now on among them.
     pub(super) fn rejudge(&mut self, only: Option<u32>, now: Instant, datagrams: &mut impl DatagramSink) {
-        let judged: Vec<(FlowId, Verdict)> = self
-            .flows
-            .iter()
-            .filter(|flow| only.is_none_or(|at| flow.client == at))
-            .map(|flow| {
-                let destination = flow.tuple.destination;
-                let port = if flow.tuple.protocol == Protocol::Icmp { 0 } else { destination.port() };
-                (flow.id, self.judge(flow.client, flow.tuple.protocol, destination.ip(), port))
-            })
-            .collect();
-        for (id, verdict) in judged {
+        let policy = self.policy.clone();
+        for (id, verdict) in self.judged_by(&policy, only) {
             match verdict {
                 Verdict::Allow(allowed) => {
                     if self.flows.require_tls(id, allowed.require_tls) {

@@ -11,8 +11,8 @@ use crate::event::{FlowInfo, GatewayEvent};
 use crate::flow::{CloseReason, Direction, Flow, FlowId, FlowTable, Full, Progress, Volume};
 use crate::mss;
 use crate::packet::{FiveTuple, Packet, TcpFlags, Transport};
-use crate::peer::ClientKind;
-use crate::policy::{Allowed, DenyReason, INVITATION_RULE, Protocol, Refusal, Verdict};
+use crate::peer::{ClientKind, Peer};
+use crate::policy::{Allowed, DenyReason, INVITATION_RULE, Policy, Protocol, Refusal, RoleId, Verdict};
 use crate::reply::{self, Unreachable};
 use crate::sink::{DatagramSink, InnerSink};
 
@@ -168,25 +168,7 @@ impl GatewayState {
     /// The verdict on a flow of this client as its session is.
     pub(super) fn judge(&self, at: u32, protocol: Protocol, destination: IpAddr, port: u16) -> Verdict {
         let peer = self.peers.get(at as usize);
-        if peer.is_some_and(|peer| peer.kind == ClientKind::Invitation) {
-            return self.policy.decide_invitation(destination, protocol, port);
-        }
-        match peer.and_then(|peer| Some((peer.role?, peer.session.as_ref()))) {
-            Some((role, session)) => {
-                let verdict = self.policy.decide(role, destination, protocol, port);
-                if session.is_some_and(|session| session.info.post_quantum) {
-                    verdict
-                } else {
-                    self.policy.without_post_quantum(role, verdict)
-                }
-            }
-            None => Verdict::Deny(Refusal {
-                reason: DenyReason::UnknownRole,
-                server: None,
-                rule: "the client's role is not configured".into(),
-                nearest: None,
-            }),
-        }
+        judge(&self.policy, peer, peer.and_then(|peer| peer.role), (protocol, destination, port))
     }
 
     fn refuse_protocol(
@@ -251,12 +233,7 @@ impl GatewayState {
     pub(super) fn refuse_clear_text(&mut self, id: FlowId, now: Instant, datagrams: &mut impl DatagramSink) {
         let Some(flow) = self.flows.get(id) else { return };
         let (client, tuple) = (flow.client, flow.tuple);
-        let refusal = Refusal {
-            reason: DenyReason::TlsRequired,
-            server: Some(flow.allowed.server.clone()),
-            rule: flow.allowed.require_tls.clone().unwrap_or_default(),
-            nearest: None,
-        };
+        let refusal = clear_text(&flow.allowed);
         self.deny(client, (tuple.destination.ip(), tuple.protocol, tuple.destination.port()), refusal, now);
         self.cut_flow(id, CloseReason::TlsRequired, now, datagrams);
     }
@@ -328,7 +305,7 @@ impl GatewayState {
     }
 
     /// A control service's flow too: who serves it needs to know that it ended.
-    fn flow_info(&self, flow: &Flow) -> Option<FlowInfo> {
+    pub(super) fn flow_info(&self, flow: &Flow) -> Option<FlowInfo> {
         let session = self.peers.get(flow.client as usize)?.session.as_ref()?.info.clone();
         Some(FlowInfo { id: flow.id, session, tuple: flow.tuple, allowed: flow.allowed.clone() })
     }
@@ -336,4 +313,41 @@ impl GatewayState {
 
 fn new_flow_rate(per_second: u32) -> Rate {
     Rate { per_second, burst: per_second.saturating_mul(NEW_FLOWS_BURST_SECONDS) }
+}
+
+/// What a policy, in which the client's role is `role`, says of a flow of that client.
+pub(super) fn judge(
+    policy: &Policy,
+    peer: Option<&Peer>,
+    role: Option<RoleId>,
+    (protocol, destination, port): (Protocol, IpAddr, u16),
+) -> Verdict {
+    if peer.is_some_and(|peer| peer.kind == ClientKind::Invitation) {
+        return policy.decide_invitation(destination, protocol, port);
+    }
+    let Some(role) = role else {
+        return Verdict::Deny(Refusal {
+            reason: DenyReason::UnknownRole,
+            server: None,
+            rule: "the client's role is not configured".into(),
+            nearest: None,
+        });
+    };
+    let verdict = policy.decide(role, destination, protocol, port);
+    let session = peer.and_then(|peer| peer.session.as_ref());
+    if session.is_some_and(|session| session.info.post_quantum) {
+        verdict
+    } else {
+        policy.without_post_quantum(role, verdict)
+    }
+}
+
+/// What is said of clear text where `allowed` lets only TLS pass.
+pub(super) fn clear_text(allowed: &Allowed) -> Refusal {
+    Refusal {
+        reason: DenyReason::TlsRequired,
+        server: Some(allowed.server.clone()),
+        rule: allowed.require_tls.clone().unwrap_or_default(),
+        nearest: None,
+    }
 }

@@ -7,6 +7,7 @@
 mod bandwidth;
 mod clients;
 mod egress;
+pub mod foresee;
 mod handshake;
 mod inner;
 mod keys;

@@ -5,6 +5,7 @@
 
 mod bandwidth;
 mod cuts;
+mod foresee;
 mod identities;
 mod invitations;
 mod keys;

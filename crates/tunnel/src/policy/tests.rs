@@ -1,6 +1,6 @@
 use super::*;
 
-fn policy() -> (Policy, RoleId) {
+pub(super) fn policy() -> (Policy, RoleId) {
     let mut builder =
         PolicyBuilder::new("v1", vec!["10.99.0.0/16".parse().unwrap()], vec!["10.99.0.1".parse().unwrap()]);
     let mgmt = builder.server("mgmt", &["192.168.10.10".parse().unwrap()]);
