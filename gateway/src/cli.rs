@@ -7,8 +7,8 @@ use vmsgate_cli::{
 };
 
 use crate::commands::{
-    audit::AuditCommand, check::CheckArgs, explain::ExplainArgs, health::HealthArgs, records::RecordArgs,
-    run::RunArgs, who::WhoArgs,
+    audit::AuditCommand, check::CheckArgs, explain::ExplainArgs, health::HealthArgs, policy::PolicyCommand,
+    records::RecordArgs, run::RunArgs, who::WhoArgs,
 };
 
 /// VPN gateway for video management systems
@@ -103,6 +103,13 @@ pub enum Command {
         "vmsgate --data /var/lib/vmsgate health --alive",
     ]))]
     Health(HealthArgs),
+
+    /// Hold the configuration file against what was recorded
+    #[command(subcommand, after_long_help = after_help(&[
+        "vmsgate -c new.toml policy replay --since 30d",
+        "vmsgate policy learn --client anna-laptop --since 7d",
+    ]))]
+    Policy(PolicyCommand),
 
     /// List who was connected: from where, when, how much
     ///

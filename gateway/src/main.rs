@@ -66,6 +66,7 @@ async fn execute(context: &mut Context, command: &Command) -> Result<Exit, CliEr
         Command::Flows(args) => commands::flows::execute(context, args).await,
         Command::Denials(args) => commands::denials::execute(context, args).await,
         Command::Audit(command) => commands::audit::execute(context, command).await,
+        Command::Policy(command) => commands::policy::execute(context, command).await,
         Command::Who(args) => commands::who::execute(context, args).await,
         Command::Document(document) => document.execute::<Cli>(&context.printer),
     }

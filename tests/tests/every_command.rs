@@ -96,6 +96,8 @@ const DECISIONS: &[Decision] = &[
     (GATEWAY, "check", &["--compliance"], Nothing),
     (GATEWAY, "check", &["--diff"], Nothing),
     (GATEWAY, "reload", &[], Nothing),
+    (GATEWAY, "policy replay", &["--since", "30d"], RecordOfReading("admin.audit.read")),
+    (GATEWAY, "policy learn", &["--client", "anna", "--since", "7d"], RecordOfReading("admin.audit.read")),
     (GATEWAY, "explain", &["--client", "anna", "--to", "rec01:recording-server"], Nothing),
     (GATEWAY, "status", &[], Nothing),
     (GATEWAY, "health", &[], Nothing),

@@ -22,10 +22,8 @@ use uuid::Uuid;
 use crate::{text::Label, time::UtcTime};
 
 pub use acts::last_act;
-pub(crate) use denials::each_denial;
-pub use denials::{DenialRow, denials};
-pub(crate) use flows::each_flow;
-pub use flows::{FlowRow, flows};
+pub use denials::{DenialRow, denials, each_denial};
+pub use flows::{FlowRow, each_flow, flows};
 pub(crate) use sessions::each_session;
 pub use sessions::{SessionRow, sessions};
 pub use who::{Candidate, Certainty, SeenAs, Sighting, who};

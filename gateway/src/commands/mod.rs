@@ -18,6 +18,7 @@ pub mod first_start;
 pub mod flows;
 pub mod health;
 pub mod on_record;
+pub mod policy;
 pub mod records;
 pub mod reload;
 pub mod run;

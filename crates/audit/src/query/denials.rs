@@ -46,7 +46,7 @@ pub async fn denials(db: &Database, filter: &Filter) -> Result<Listing<DenialRow
 }
 
 /// All of them, whatever the limit; answers how many records could not be read.
-pub(crate) async fn each_denial(
+pub async fn each_denial(
     db: &Database,
     filter: &Filter,
     take: impl FnMut(DenialRow),

@@ -51,11 +51,7 @@ pub async fn flows(db: &Database, filter: &Filter) -> Result<Listing<FlowRow>, S
 }
 
 /// All of them, whatever the limit; answers how many records could not be read.
-pub(crate) async fn each_flow(
-    db: &Database,
-    filter: &Filter,
-    take: impl FnMut(FlowRow),
-) -> Result<u64, StoreError> {
+pub async fn each_flow(db: &Database, filter: &Filter, take: impl FnMut(FlowRow)) -> Result<u64, StoreError> {
     select(filter).each(db, to_row, take).await
 }
 
