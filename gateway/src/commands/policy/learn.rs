@@ -109,14 +109,15 @@ fn learn(
     let used: Vec<Used> = seen.destinations.keys().copied().collect();
     let allow = smallest_rules(config, &used);
     let icmp = used.iter().any(|used| used.protocol == vmsgate_tunnel::policy::Protocol::Icmp);
-    let written = section(&role, client, &allow, icmp);
+    // Where no service has anything of it, there is no role to write: one that allows nothing is refused.
+    let written = if allow.is_empty() { String::new() } else { section(&role, client, &allow, icmp) };
     let whole = format!("{text}\n{written}");
     let with = Config::from_str_with(&whole, "the file with the learned role", &Environment::of_process());
     let with = with.map_err(CliError::user).hint("choose another name with --role")?;
     let policy = build_policy(&with);
     let covered = |used: &Used| {
         let verdict = judge::decide(&policy, &role, used.address, used.protocol, used.port);
-        matches!(verdict, Verdict::Allow(_))
+        !allow.is_empty() && matches!(verdict, Verdict::Allow(_))
     };
     let not_covered: Vec<String> = seen
         .destinations
@@ -216,7 +217,8 @@ tcp = ["8000-8010"]
             report.not_covered,
             ["tcp/9999 on 192.168.10.21: 1 flow", "udp/1 on 192.168.10.99: 1 flow"]
         );
-        assert!(report.toml.contains("# NOT COVERED"), "{}", report.toml);
+        assert!(report.toml.contains("# NOT COVERED") && !report.toml.contains("[role"), "{}", report.toml);
+        let used = seen(&[("192.168.10.21", Protocol::Tcp, 8000)]);
         let taken = format!("{FILE}[role.guard]\nallow = [\"rec01:relay\"]\n");
         let config = Config::from_str(&taken, "gateway.toml").unwrap();
         let label = Label::new("anna");
