@@ -14,7 +14,7 @@ fn an_allowed_target_names_its_rule() {
             explain("smart-client", to),
             "exit 0\n-- out\n\
              allowed  tcp/7563 on rec01 (192.168.10.21): recording-server\n  \
-             by rule     smart-client: *:recording-server\n-- err\n"
+             by rule     smart-client: *:recording-server (built in)\n-- err\n"
         );
     }
 }
@@ -25,7 +25,7 @@ fn a_refused_target_names_the_nearest_rule() {
         explain("smart-client", "mgmt:log-server"),
         "exit 1\n-- out\n\
          refused  tcp/22337 on mgmt (192.168.10.10): not-in-role\n  \
-         because     role smart-client has no rule for it\n  \
+         because     role smart-client has no rule for it (built in)\n  \
          nearest is  role management-client: *:log-server\n-- err\n"
     );
 }
@@ -36,7 +36,7 @@ fn the_never_expose_list_is_named() {
         explain("management-client", "mgmt:1433"),
         "exit 1\n-- out\n\
          refused  tcp/1433 on mgmt (192.168.10.10): never-exposed\n  \
-         because     never-expose: SQL Server\n-- err\n"
+         because     never-expose: SQL Server (built in)\n-- err\n"
     );
 }
 
@@ -46,8 +46,8 @@ fn a_service_of_many_ports_is_one_answer_per_verdict() {
     assert_eq!(
         outcome,
         "exit 0\n-- out\n\
-         allowed  tcp/8000-8010 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide\n\
-         allowed  udp/8000 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide\n-- err\n"
+         allowed  tcp/8000-8010 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide (gateway.toml:25)\n\
+         allowed  udp/8000 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide (gateway.toml:25)\n-- err\n"
     );
 }
 
@@ -58,7 +58,7 @@ fn what_needs_a_post_quantum_session_says_so() {
     assert_eq!(
         outcome,
         "exit 0\n-- out\n\
-         allowed  tcp/8000 on rec01 (192.168.10.21): wide\n  by rule     wide: rec01:wide\n  \
+         allowed  tcp/8000 on rec01 (192.168.10.21): wide\n  by rule     wide: rec01:wide (gateway.toml:25)\n  \
          in a post-quantum session only    role wide: require-post-quantum\n-- err\n"
     );
 }
@@ -72,15 +72,15 @@ fn what_must_be_tls_says_so_with_the_words_that_require_it() {
         explain("smart-client", "rec01:recording-server"),
         "exit 0\n-- out\n\
          allowed  tcp/7563 on rec01 (192.168.10.21): recording-server\n  \
-         by rule     smart-client: *:recording-server\n  \
+         by rule     smart-client: *:recording-server (built in)\n  \
          TLS only    service recording-server: require-tls\n-- err\n"
     );
     assert_eq!(
         explain("wide", "[fd00:10::21]:wide"),
         "exit 0\n-- out\n\
-         allowed  tcp/8000-8010 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide\n  \
+         allowed  tcp/8000-8010 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide (gateway.toml:25)\n  \
          TLS only    role wide: require-tls\n\
-         allowed  udp/8000 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide\n-- err\n"
+         allowed  udp/8000 on rec01 (fd00:10::21): wide\n  by rule     wide: rec01:wide (gateway.toml:25)\n-- err\n"
     );
     let report = json(&site.vmsgate(&["explain", "--role", "wide", "--to", "rec01:8000", "--json"]));
     assert_eq!(report["answers"][0]["require_tls"], json!("role wide: require-tls"));

@@ -129,7 +129,7 @@ fn an_answer_that_is_none_is_said() {
     let outcome = site_that_answers("503 Service Unavailable", refused).vmsgate(&["status"]);
     assert_eq!(
         outcome,
-        "exit 2\n-- out\n-- err\nerror: the gateway gave no status\n  caused by: the gateway is shutting down\n"
+        "exit 2\n-- out\n-- err\nerror: the gateway gave no answer\n  caused by: the gateway is shutting down\n"
     );
     let outcome = site_that_answers("200 OK", "{}".to_owned()).vmsgate(&["status"]);
     assert!(outcome.contains("use the `vmsgate` of the same version as the running gateway"), "{outcome}");

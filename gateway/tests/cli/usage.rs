@@ -30,8 +30,19 @@ fn a_missing_configuration_is_said_with_what_to_do() {
 }
 
 #[test]
-fn run_without_a_passphrase_says_how_to_give_one() {
+fn run_without_an_installation_says_how_to_make_one() {
     let outcome = Site::new(CONFIG).vmsgate(&["run"]);
+    assert!(
+        outcome.starts_with(
+            "exit 1\n-- out\n-- err\nerror: there is no installation in data\n\nhint: set VMSGATE_ENDPOINT"
+        ),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn run_without_a_passphrase_says_how_to_give_one() {
+    let outcome = Site::new(CONFIG).vmsgate(&["run", "--endpoint", "vpn.example.org:51820"]);
     assert!(
         outcome.starts_with("exit 1\n-- out\n-- err\nerror: the keystore's passphrase is needed\n"),
         "{outcome}"

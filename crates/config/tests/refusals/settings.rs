@@ -62,7 +62,7 @@ fn number_out_of_range() {
     added(
         "[role.r]\nallow = [\"*:*\"]\nbandwidth-down = 20\n",
         &[(
-            "error gateway.toml:13: `bandwidth-down` in [role.r] cannot be `20`",
+            "error gateway.toml:13: `bandwidth-down` in [role.r] cannot be the number 20",
             "write it like `bandwidth-down = \"20Mbit/s\"`",
         )],
     );
