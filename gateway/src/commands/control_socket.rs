@@ -23,7 +23,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
     path: &str,
     document: Option<Vec<u8>>,
 ) -> Result<T, CliError> {
-    let (status, body) = answer(data, method, path, document).await?;
+    let (status, body) = answer(data, method, path, document, ANSWER_LIMIT).await?;
     match status {
         StatusCode::OK => serde_json::from_slice(&body)
             .or_unexpected("the gateway's answer is not one that this program understands")
@@ -37,16 +37,17 @@ pub(super) async fn ask<T: DeserializeOwned>(
     }
 }
 
-/// The answer as it is, whatever its status.
+/// The answer as it is, whatever its status, within `limit`.
 pub(super) async fn answer(
     data: &DataDir,
     method: Method,
     path: &str,
     document: Option<Vec<u8>>,
+    limit: Duration,
 ) -> Result<(StatusCode, Bytes), CliError> {
-    let answer = tokio::time::timeout(ANSWER_LIMIT, exchange(data, method, path, document));
+    let answer = tokio::time::timeout(limit, exchange(data, method, path, document));
     answer.await.map_err(|_| {
-        let seconds = ANSWER_LIMIT.as_secs();
+        let seconds = limit.as_secs();
         CliError::unexpected(format!("the gateway did not answer within {seconds} s"))
             .hint("look at its log; if it stays so, restart it")
     })?

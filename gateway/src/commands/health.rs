@@ -1,5 +1,7 @@
 //! `vmsgate health`
 
+use std::time::Duration;
+
 use clap::Args;
 use hyper::Method;
 use vmsgate_cli::{CliError, Exit, OrFail, WithHint, human};
@@ -8,6 +10,8 @@ use super::{Context, control_socket};
 use crate::admin::HealthReport;
 
 const SCHEMA_VERSION: u32 = 1;
+/// Supervisors give a probe little time, and a gateway that needs more is not well.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub struct HealthArgs {
@@ -18,7 +22,8 @@ pub struct HealthArgs {
 
 pub async fn execute(context: &Context, args: &HealthArgs) -> Result<Exit, CliError> {
     let path = if args.alive { "/healthz" } else { "/readyz" };
-    let (_, body) = control_socket::answer(&context.data_dir()?, Method::GET, path, None).await?;
+    let (_, body) =
+        control_socket::answer(&context.data_dir()?, Method::GET, path, None, ANSWER_LIMIT).await?;
     let report: HealthReport = serde_json::from_slice(&body)
         .or_unexpected("the gateway's answer is not one that this program understands")
         .hint("use the `vmsgate` of the same version as the running gateway")?;
