@@ -1,15 +1,15 @@
 //! How fast one client may be, in one direction, and what each of its flows gets of that.
 //!
-//! A [`Line`] is a token bucket of the client's rate. Each of its flows has a bucket of its own, a [`Share`], that fills
+//! A `Line` is a token bucket of the client's rate. Each of its flows has a bucket of its own, a `Share`, that fills
 //! at the flow's fair share of the rate: what all of them want, filled up from below (max-min fairness), so that a flow
 //! that wants little gets all of it and the greedy ones divide the rest. A packet within its flow's share always
 //! passes; one above it passes while the client's bucket has something left. So a copy of an hour of video beside a
 //! live picture takes what the picture leaves, and no packet of the picture is lost.
 //!
-//! The shares are measured anew every [`INTERVAL`]. They add up to a little less than the rate ([`SHARED`]): what flows
+//! The shares are measured anew every [`INTERVAL`]. They add up to a little less than the rate (`SHARED`): what flows
 //! saved up and use at once puts the client's bucket into debt, and the difference pays it back.
 //!
-//! Flows that end here need no packet dropped: [`Line::turn`] says when the next of them may send.
+//! Flows that end here need no packet dropped: `Line::turn` says when the next of them may send.
 
 use std::collections::HashMap;
 use std::sync::Arc;
