@@ -9,9 +9,12 @@
 
 mod exposition;
 mod metrics;
+mod page;
 mod probes;
+mod process;
 mod socket;
 pub mod status;
 
 pub use probes::serve_probes;
+pub use process::ProcessStatus;
 pub use socket::ControlSocket;
