@@ -7,7 +7,8 @@ use vmsgate_cli::{
 };
 
 use crate::commands::{
-    audit::AuditCommand, check::CheckArgs, explain::ExplainArgs, records::RecordArgs, who::WhoArgs,
+    audit::AuditCommand, check::CheckArgs, explain::ExplainArgs, health::HealthArgs, records::RecordArgs,
+    run::RunArgs, who::WhoArgs,
 };
 
 /// VPN gateway for video management systems
@@ -30,12 +31,13 @@ pub enum Command {
     /// Run the gateway in the foreground
     ///
     /// Stops in order on SIGTERM and SIGINT. SIGHUP or a changed file reloads the configuration: whole or not at
-    /// all. Changes of the registry apply within two seconds by themselves.
+    /// all. Changes of the registry apply within two seconds by themselves. With --endpoint the first start makes what
+    /// is missing: the data directory's keystore and registry, and a starter configuration.
     #[command(after_long_help = after_help(&[
         "vmsgate run --passphrase-file /run/secrets/vmsgate",
         "vmsgate -c gateway.toml --data ./data --passphrase-file ./passphrase run",
     ]))]
-    Run,
+    Run(RunArgs),
 
     /// Show the whole product on this machine: no root, no configuration, no network
     ///
@@ -75,6 +77,16 @@ pub enum Command {
         "vmsgate --data /var/lib/vmsgate status --json",
     ]))]
     Status,
+
+    /// Ask the running gateway whether it can do its job: for probes of containers and supervisors
+    ///
+    /// Prints what does not hold. Asks through `control.sock` in the data directory, which only the gateway's own user
+    /// may open. Exit status 0 if the gateway is ready (with --alive: if it needs no restart), 1 if not.
+    #[command(after_long_help = after_help(&[
+        "vmsgate health",
+        "vmsgate --data /var/lib/vmsgate health --alive",
+    ]))]
+    Health(HealthArgs),
 
     /// List who was connected: from where, when, how much
     ///

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         vmsgate_nss::use_linked_services().or_unexpected("cannot set up name resolution")?;
         let Cli { output, installation, command } = Cli::parse();
         let default = match command {
-            Command::Run => Verbosity::Milestones,
+            Command::Run(_) => Verbosity::Milestones,
             _ => Verbosity::Warnings,
         };
         logging::init(&output, default);
@@ -54,11 +54,12 @@ fn main() -> ExitCode {
 
 async fn execute(context: &mut Context, command: &Command) -> Result<Exit, CliError> {
     match command {
-        Command::Run => commands::run::execute(context).await,
+        Command::Run(args) => commands::run::execute(context, args).await,
         Command::Demo => commands::demo::execute(context).await,
         Command::Check(args) => commands::check::execute(context, args).await,
         Command::Explain(args) => commands::explain::execute(context, args).await,
         Command::Status => commands::status::execute(context).await,
+        Command::Health(args) => commands::health::execute(context, args).await,
         Command::Sessions(args) => commands::sessions::execute(context, args).await,
         Command::Flows(args) => commands::flows::execute(context, args).await,
         Command::Denials(args) => commands::denials::execute(context, args).await,

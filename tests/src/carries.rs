@@ -1,14 +1,38 @@
 //! The two questions about what must pass: does a file arrive whole, and does a stream play without a fault?
+//! And an operator's work, which is both.
 
-use std::{process::Command, thread};
+use std::{net::SocketAddr, process::Command, thread};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
     curl,
+    recording::RECORDER,
+    site::Site,
+    stock::StockClient,
+    topology::{Family, Server},
     video::Clip,
     web::{FILE_BYTES, Web},
 };
+
+/// Files and video, over both families inside the tunnel.
+///
+/// # Errors
+/// The first that does not arrive as it was sent.
+pub fn an_operators_work(site: &Site, client: &StockClient) -> Result<()> {
+    for inside in Family::BOTH {
+        let web = SocketAddr::new(Server::Mgmt.address(inside), 80);
+        files(&site.web, || client.command("curl"), &format!("http://{web}"))?;
+    }
+    let urls = Family::BOTH.map(|inside| stream_url(Server::Rec01, inside));
+    streams(&site.clip, || client.command("ffmpeg"), &urls)
+}
+
+/// Where a recorder plays the clip.
+#[must_use]
+pub fn stream_url(server: Server, family: Family) -> String {
+    format!("tcp://{}", SocketAddr::new(server.address(family), RECORDER))
+}
 
 /// Downloads the shared file from the web server at `base` (`http://ADDRESS:PORT`), uploads it, and compares checksums.
 ///

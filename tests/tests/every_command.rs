@@ -96,6 +96,8 @@ const DECISIONS: &[Decision] = &[
     (GATEWAY, "check", &["--compliance"], Nothing),
     (GATEWAY, "explain", &["--client", "anna", "--to", "rec01:recording-server"], Nothing),
     (GATEWAY, "status", &[], Nothing),
+    (GATEWAY, "health", &[], Nothing),
+    (GATEWAY, "health", &["--alive"], Nothing),
     (GATEWAY, "sessions", &[], RecordOfReading("admin.audit.read")),
     (GATEWAY, "flows", &[], RecordOfReading("admin.audit.read")),
     (GATEWAY, "denials", &[], RecordOfReading("admin.audit.read")),

@@ -2,11 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::SocketAddr;
-
 use vmsgate_tests::{
-    carries,
-    recording::RECORDER,
+    carries::{self, stream_url},
     require::can_run,
     site::{self, Site},
     stock::{self, StockClient},
@@ -37,16 +34,7 @@ fn sixteen_streams_at_once_play_without_a_lost_frame() {
 
 fn works_with(outside: Family) {
     let Some((site, client)) = site_with_client(outside) else { return };
-    for inside in Family::BOTH {
-        let web = SocketAddr::new(Server::Mgmt.address(inside), 80);
-        carries::files(&site.web, || client.command("curl"), &format!("http://{web}")).unwrap();
-    }
-    let urls = Family::BOTH.map(|inside| stream_url(Server::Rec01, inside));
-    carries::streams(&site.clip, || client.command("ffmpeg"), &urls).unwrap();
-}
-
-fn stream_url(server: Server, family: Family) -> String {
-    format!("tcp://{}", SocketAddr::new(server.address(family), RECORDER))
+    carries::an_operators_work(&site, &client).unwrap();
 }
 
 fn site_with_client(outside: Family) -> Option<(Site, StockClient)> {

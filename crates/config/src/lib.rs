@@ -55,4 +55,4 @@ pub use resolved::{
     Permission, Proxy, Retention, Role, Server, Service, Tun,
 };
 pub use ship::{Receiver, ReceiverError, Ship, Transport};
-pub use starter::starter_config;
+pub use starter::{STARTER_NAME, STARTER_TUNNEL, starter_config, write_starter};

@@ -1,9 +1,31 @@
 //! The first configuration file of a new gateway.
 
 use std::fmt::Write;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use ipnet::IpNet;
+
+/// The gateway's name in a first configuration, unless somebody chooses another.
+pub const STARTER_NAME: &str = "gw-1";
+/// The tunnel's ranges likewise: rare in home networks, so that few clients' own collide.
+pub const STARTER_TUNNEL: [&str; 2] = ["10.99.0.0/16", "fd00:99::/64"];
+
+/// Writes [`starter_config`] to a file that must not exist yet.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn write_starter(
+    path: &Path,
+    name: &str,
+    endpoint: &str,
+    tunnel: &[IpNet],
+    data: &Path,
+) -> io::Result<()> {
+    let text = starter_config(name, endpoint, tunnel, &std::path::absolute(data)?);
+    OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
+}
 
 /// The text of a configuration that works as it is and shows, in comments, what to write next.
 ///

@@ -3,7 +3,7 @@
 //! | where | who may ask | what |
 //! | --- | --- | --- |
 //! | `[admin] listen`, TCP | anybody on the host (or in the pod) | `/healthz`, `/readyz`, `/metrics`: no names, no addresses of people |
-//! | `control.sock` in the data directory | the gateway's own user (mode 0600) | `/v1/status` |
+//! | `control.sock` in the data directory | the gateway's own user (mode 0600) | `/v1/status`, and both probes |
 //!
 //! Neither is reachable through the tunnel: the gateway never forwards a client to its own host.
 
@@ -13,5 +13,5 @@ mod probes;
 mod socket;
 pub mod status;
 
-pub use probes::serve_probes;
+pub use probes::{HealthReport, serve_probes};
 pub use socket::ControlSocket;

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use super::{metrics, status::StatusClient};
@@ -36,14 +36,19 @@ pub async fn serve_probes(listener: TcpListener, health: Health, status: StatusC
 }
 
 fn router(health: Health, status: StatusClient) -> Router {
-    let routes = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
-    http::finish(routes.with_state(health).merge(metrics::router(status)))
+    http::finish(routes(health).merge(metrics::router(status)))
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
-    ok: bool,
-    conditions: Vec<Condition>,
+/// Both probes; the control socket has them too.
+pub(super) fn routes(health: Health) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(health)
+}
+
+/// What both answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HealthReport {
+    pub ok: bool,
+    pub conditions: Vec<Condition>,
 }
 
 async fn healthz(State(health): State<Health>) -> Response {
@@ -57,7 +62,7 @@ async fn readyz(State(health): State<Health>) -> Response {
 fn answer(conditions: Vec<Condition>) -> Response {
     let ok = conditions.iter().all(|condition| condition.ok);
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Report { ok, conditions })).into_response()
+    (status, Json(HealthReport { ok, conditions })).into_response()
 }
 
 #[cfg(test)]

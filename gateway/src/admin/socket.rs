@@ -19,7 +19,11 @@ use tokio::net::{UnixListener, UnixStream};
 use vmsgate_keys::DataDir;
 
 use crate::{
-    admin::status::{SCHEMA_VERSION, StatusClient, StatusReport},
+    admin::{
+        probes,
+        status::{SCHEMA_VERSION, StatusClient, StatusReport},
+    },
+    health::Health,
     http::{self, HttpError},
 };
 
@@ -72,8 +76,8 @@ impl ControlSocket {
     }
 
     /// Answers requests until the task is dropped.
-    pub async fn serve(self, status: StatusClient) {
-        let router = router(status);
+    pub async fn serve(self, status: StatusClient, health: Health) {
+        let router = router(status, health);
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
@@ -120,8 +124,9 @@ async fn clear_stale(data: &Path, path: &Path) -> Result<(), SocketError> {
     }
 }
 
-fn router(status: StatusClient) -> Router {
-    http::finish(Router::new().route("/v1/status", get(read_status)).with_state(status))
+fn router(status: StatusClient, health: Health) -> Router {
+    let reports = Router::new().route("/v1/status", get(read_status)).with_state(status);
+    http::finish(reports.merge(probes::routes(health)))
 }
 
 async fn read_status(State(client): State<StatusClient>) -> Result<Json<StatusReport>, HttpError> {
@@ -133,6 +138,7 @@ async fn read_status(State(client): State<StatusClient>) -> Result<Json<StatusRe
 mod tests {
     use super::*;
     use crate::admin::status::{example, status_channel};
+    use std::time::Instant;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// A data directory that goes away with the first of the two.
@@ -217,7 +223,7 @@ mod tests {
         let (_directory, data) = data();
         let socket = ControlSocket::bind(&data).await.unwrap();
         let (client, mut requests) = status_channel();
-        let server = tokio::spawn(socket.serve(client));
+        let server = tokio::spawn(socket.serve(client, Health::new(Instant::now(), 1)));
         let run_loop = async {
             let _ = requests.recv().await.unwrap().send(example());
         };

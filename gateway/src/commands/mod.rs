@@ -7,12 +7,15 @@ use vmsgate_cli::{CliError, Printer, WithHint, args::InstallationArgs};
 use vmsgate_config::{Config, Finding};
 use vmsgate_keys::{Actor, DataDir, Passphrase};
 
+pub mod ask_running;
 pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod denials;
 pub mod explain;
+pub mod first_start;
 pub mod flows;
+pub mod health;
 pub mod on_record;
 pub mod records;
 pub mod run;

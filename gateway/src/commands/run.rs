@@ -1,14 +1,23 @@
 //! `vmsgate run`: the gateway in the foreground, until SIGTERM or SIGINT.
 
+use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use vmsgate_cli::{CliError, Exit, OrFail};
+use vmsgate_config::address::Endpoint;
 use vmsgate_keys::DataDir;
 
-use super::Context;
+use super::{Context, first_start};
 use crate::run::{Gateway, Start};
 
-pub async fn execute(context: &Context) -> Result<Exit, CliError> {
-    let config = context.config()?;
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// If there is no installation yet, make it: where clients reach the gateway from the internet
+    #[arg(long, env = "VMSGATE_ENDPOINT", value_name = "HOST:PORT")]
+    pub endpoint: Option<Endpoint>,
+}
+
+pub async fn execute(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
+    let config = first_start::installed(context, args).await?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

@@ -1,34 +1,19 @@
 //! `vmsgate status`
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use hyper::{StatusCode, body::Bytes};
 use jiff::Timestamp;
-use tokio::net::UnixStream;
 use vmsgate_cli::{CliError, Exit, OrFail, Style, Table, WithHint, human};
-use vmsgate_keys::DataDir;
 
-use super::{Context, counted};
+use super::{Context, ask_running::ask_running, counted};
 use crate::admin::status::{
     Expiring, IdentityStatus, SCHEMA_VERSION, SessionStatus, Status, StatusReport, Totals,
 };
 use crate::ship::ShipStatus;
 
-/// How long the gateway may take to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// Enough for a session each of 50,000 clients.
-const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
-
 pub async fn execute(context: &Context) -> Result<Exit, CliError> {
-    let data = context.data_dir()?;
-    let answer = tokio::time::timeout(ANSWER_LIMIT, ask(&data));
-    let report = answer.await.map_err(|_| {
-        let seconds = ANSWER_LIMIT.as_secs();
-        CliError::unexpected(format!("the gateway did not answer within {seconds} s"))
-            .hint("look at its log; if it stays so, restart it")
-    })??;
+    let report = understood(ask_running(&context.data_dir()?, "/v1/status").await?)?;
     let ready = report.status.conditions.iter().all(|condition| condition.ok);
     if context.printer.is_json() {
         context.printer.json(report.schema_version, &report.status)?;
@@ -38,22 +23,8 @@ pub async fn execute(context: &Context) -> Result<Exit, CliError> {
     Ok(if ready { Exit::Done } else { Exit::No })
 }
 
-async fn ask(data: &DataDir) -> Result<StatusReport, CliError> {
-    let stream =
-        UnixStream::connect(data.control_socket()).await.map_err(|error| not_reached(data, error))?;
-    let failed = "the control socket gave no usable answer";
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.or_unexpected(failed)?;
-    let request = Request::get("/v1/status").header("Host", "gateway").body(Empty::<Bytes>::new());
-    let exchange = async {
-        let response = sender.send_request(request.or_unexpected(failed)?).await.or_unexpected(failed)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| CliError::unexpected(error).context(failed))?.to_bytes();
-        Ok::<_, CliError>((status, body))
-    };
-    // The connection ends with the exchange; its own error has been told there.
-    let (answer, _) = tokio::join!(exchange, connection);
-    let (status, body) = answer?;
+/// The gateway's status, in a form that this program understands.
+fn understood((status, body): (StatusCode, Bytes)) -> Result<StatusReport, CliError> {
     if status != StatusCode::OK {
         return Err(CliError::unexpected(refusal(&body)).context("the gateway gave no status"));
     }
@@ -66,20 +37,6 @@ async fn ask(data: &DataDir) -> Result<StatusReport, CliError> {
         return Err(CliError::user(message).hint("use the `vmsgate` of the running gateway"));
     }
     Ok(report)
-}
-
-fn not_reached(data: &DataDir, error: io::Error) -> CliError {
-    let data = data.path().display();
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::user(format!(
-            "no gateway is running with the data directory `{data}`"
-        ))
-        .hint("start it with `vmsgate run`, or name the directory of the running one with `--data DIR`"),
-        io::ErrorKind::PermissionDenied => CliError::user(error)
-            .context(format!("cannot open the control socket in `{data}`"))
-            .hint("run this as the gateway's own user"),
-        _ => CliError::unexpected(error).context(format!("cannot open the control socket in `{data}`")),
-    }
 }
 
 /// The message of an error answer, or the answer itself.

@@ -133,9 +133,10 @@ impl Gateway {
         health.report(ConditionCode::ConfigurationInForce, true, "the configuration is in force");
 
         let (client, status) = status_channel();
+        let probed = health.clone();
         let servers = vec![
             tokio::spawn(serve_probes(admin, health.clone(), client.clone())),
-            tokio::spawn(async move { socket.serve(client).await }),
+            tokio::spawn(async move { socket.serve(client, probed).await }),
         ];
         tracing::info!(
             gateway = config.gateway.name,

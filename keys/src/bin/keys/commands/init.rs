@@ -1,15 +1,14 @@
 //! `init`: a new installation.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::Write,
+    fs,
     path::{Path, PathBuf},
 };
 
 use ipnet::IpNet;
 use serde::Serialize;
 use vmsgate_cli::{CliError, OrFail, WithHint};
-use vmsgate_config::{Config, starter_config};
+use vmsgate_config::{Config, STARTER_NAME, STARTER_TUNNEL};
 use vmsgate_keys::{DataDir, Fingerprint, PublicKey, Settings, TunnelRanges};
 
 use crate::{
@@ -17,9 +16,6 @@ use crate::{
     context::{Context, SCHEMA_VERSION, keystore_error},
     secrets,
 };
-
-const DEFAULT_NAME: &str = "gw-1";
-const DEFAULT_TUNNEL: [&str; 2] = ["10.99.0.0/16", "fd00:99::/64"];
 
 pub async fn run(context: &Context, args: &InitArgs) -> Result<(), CliError> {
     let starter = missing_config(context);
@@ -63,8 +59,8 @@ fn settings(args: &InitArgs, config: Option<&Config>) -> Result<Settings, CliErr
                 CliError::user(missing).hint("add --endpoint HOST:PORT, such as vpn.example.org:51820")
             );
         }
-        let default: Vec<IpNet> = DEFAULT_TUNNEL.iter().filter_map(|range| range.parse().ok()).collect();
-        let name = args.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let default: Vec<IpNet> = STARTER_TUNNEL.iter().filter_map(|range| range.parse().ok()).collect();
+        let name = args.name.as_deref().unwrap_or(STARTER_NAME);
         return Ok(Settings {
             name: check_name(name)?.to_owned(),
             endpoints: args.endpoint.clone(),
@@ -104,12 +100,9 @@ fn check_name(name: &str) -> Result<&str, CliError> {
 }
 
 fn write_starter(path: &Path, settings: &Settings, data: &DataDir) -> Result<(), CliError> {
-    let data = std::path::absolute(data.path()).or_user("the data directory has no absolute path")?;
     let tunnel: Vec<IpNet> = settings.tunnel.iter().copied().collect();
     let endpoint = settings.endpoints.first().map(ToString::to_string).unwrap_or_default();
-    let text = starter_config(&settings.name, &endpoint, &tunnel, &data);
-    let file = OpenOptions::new().write(true).create_new(true).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
+    vmsgate_config::write_starter(path, &settings.name, &endpoint, &tunnel, data.path())
         .or_user(format!("cannot write the configuration {}", path.display()))
         .hint("name a file in a directory that exists and that you may write to")
 }
