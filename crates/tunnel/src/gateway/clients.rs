@@ -1,5 +1,6 @@
 //! Changes while the gateway runs: clients, policy, shutdown. None drops anyone it is not about.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -59,9 +60,7 @@ impl GatewayState {
                 self.by_key.remove(key.public.as_bytes());
             }
         }
-        for address in &before.addresses {
-            self.by_address.remove(address);
-        }
+        self.forget_addresses(at, &before.addresses);
         for address in &info.addresses {
             self.by_address.insert(*address, at);
         }
@@ -79,9 +78,18 @@ impl GatewayState {
         self.end_session(at, SessionEnd::Removed, now, datagrams);
         if let Some(peer) = self.peers.try_remove(at as usize) {
             for HeldKey { key, .. } in peer.keys {
-                self.by_key.remove(key.public.as_bytes());
+                if self.by_key.get(key.public.as_bytes()) == Some(&at) {
+                    self.by_key.remove(key.public.as_bytes());
+                }
             }
-            for address in &peer.info.addresses {
+            self.forget_addresses(at, &peer.info.addresses);
+        }
+    }
+
+    /// Changes of several clients come one by one: another client may have the address by now.
+    fn forget_addresses(&mut self, at: u32, addresses: &[IpAddr]) {
+        for address in addresses {
+            if self.by_address.get(address) == Some(&at) {
                 self.by_address.remove(address);
             }
         }

@@ -129,3 +129,31 @@ fn syn(from: &str, to: &str, flags: u8, mss: u16) -> Vec<u8> {
 fn mss(packet: &[u8]) -> u16 {
     u16::from_be_bytes([packet[42], packet[43]])
 }
+
+/// The registry's changes come one by one, in any order.
+#[test]
+fn who_gets_the_address_of_another_client_is_answered_whichever_change_comes_first() {
+    for removed in [false, true] {
+        let mut world = World::new();
+        let address = world.configs[0].info.addresses[0];
+        let mut bob = world.configs[1].clone();
+        bob.info.addresses = vec![address];
+        world.gateway.upsert_client(bob, world.now, &mut DatagramQueue::default());
+        let mut alice = world.configs[0].clone();
+        alice.info.addresses = vec![IpAddr::from([10, 99, 0, 9])];
+        if removed {
+            world.gateway.remove_client(alice.info.id, world.now, &mut DatagramQueue::default());
+        } else {
+            world.gateway.upsert_client(alice, world.now, &mut DatagramQueue::default());
+        }
+        let keys = world.keys[1].clone();
+        let settings = ClientSettings { keys, addresses: vec![address], persistent_keepalive: None };
+        world.clients[1] = ClientState::new(settings, GATEWAY.parse().unwrap(), world.now, 77);
+        world.connect(1);
+        world.send(1, &udp(ALICE, SERVER, b"from bob, at the address that was alice's"));
+        assert_eq!(world.egress.0.len(), 1);
+        let answer = udp(SERVER, ALICE, b"to bob");
+        world.arrives(vec![answer.clone()]);
+        assert_eq!(world.received[1], [answer]);
+    }
+}
