@@ -6,9 +6,11 @@
 
 pub mod blast;
 pub mod client;
+pub mod flood;
 pub mod flows;
 pub mod keys;
 pub mod memory;
 pub mod openings;
 pub mod report;
+pub mod stream;
 pub mod usage;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use vmsgate_tests::{
     bench::{
-        client,
+        client, flood,
         flows::{self, Effort},
         keys, memory, openings,
         report::Report,
@@ -47,6 +47,10 @@ enum Subject {
     Openings,
     /// The life of keys with 10,000 clients: handshakes with one identity and two, commands, 50 revocations
     Keys,
+    /// A stream beside floods of up to 200,000 worthless datagrams per second from 65,534 sources
+    Flood,
+    /// Memory per client with a connection that carries something, with 2,000 of them; needs 10,000 open files
+    Active,
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the program's output")]
@@ -78,6 +82,12 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Keys) {
         keys::all(&mut report, arguments.repetitions)?;
+    }
+    if wanted(Subject::Flood) {
+        flood::all(&mut report, arguments.repetitions, effort.time)?;
+    }
+    if wanted(Subject::Active) {
+        memory::active_clients(&mut report, 2_000)?;
     }
     println!("{}", report.table());
     Ok(())
