@@ -58,7 +58,8 @@ pub enum Command {
 
     /// Say whether a client may reach something, and by which rule
     ///
-    /// Asks the same function that judges packets. Exit status 0 if all of it is allowed, 1 if not.
+    /// Asks the same function that judges packets, and names the rule that decided, with the line of the file that has it,
+    /// or the role that lacks one. Exit status 0 if all of it is allowed, 1 if not.
     #[command(after_long_help = after_help(&[
         "vmsgate explain --role smart-client --to rec01:recording-server",
         "vmsgate explain --client anna-laptop --to 192.168.10.10:1433",

@@ -52,7 +52,7 @@ pub use ports::{PortRange, Protocol, ProtocolPorts};
 pub use reference::reference;
 pub use resolved::{
     Admin, Audit, Config, Dns, Durability, Egress, Exposure, Gateway, Keys, Limits, OnDenied, OnFailure,
-    Permission, Proxy, Retention, Role, Server, Service, Tun,
+    Permission, Proxy, Retention, Role, Server, Service, Tun, WrittenRole,
 };
 pub use ship::{Receiver, ReceiverError, Ship, Transport};
 pub use starter::starter_config;

@@ -155,6 +155,17 @@ pub struct Role {
     /// Everything the role may reach over TCP and UDP; nothing else is reachable. Ordered by server,
     /// then as the rules are.
     pub permissions: Vec<Permission>,
+    /// Where the file has the role; none for a built-in one.
+    pub written: Option<WrittenRole>,
+}
+
+/// The lines of a role in the file, counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenRole {
+    /// Of its heading.
+    pub line: usize,
+    /// Of each rule, as `allow` has them.
+    pub rules: Vec<usize>,
 }
 
 /// One thing a role may reach: some ports of one service on one server.

@@ -6,11 +6,12 @@ use vmsgate_cli::{CliError, Exit, Style};
 use vmsgate_config::{Config, nearest};
 use vmsgate_tunnel::policy::{Policy, Verdict};
 
-use self::{caller::Caller, target::Target};
+use self::{caller::Caller, origin::Origin, target::Target};
 use super::Context;
 use crate::policy_build::build_policy;
 
 mod caller;
+mod origin;
 mod target;
 
 const SCHEMA_VERSION: u32 = 1;
@@ -61,6 +62,8 @@ struct Answer {
     service: Option<String>,
     /// The rule that decided.
     rule: String,
+    /// Where it is written; none where no rule decided.
+    written: Option<Origin>,
     /// The words of the configuration that let only TLS pass.
     require_tls: Option<String>,
     /// Why it is refused, as denial records name it.
@@ -76,7 +79,8 @@ pub async fn execute(context: &Context, args: &ExplainArgs) -> Result<Exit, CliE
         Who { client: None, role } => Caller { role: role.clone().unwrap_or_default(), refused: None },
     };
     let policy = build_policy(&config);
-    let answers = explain(&config, &policy, &caller.role, &args.to)?;
+    let file = context.installation.config_path().display().to_string();
+    let answers = explain(&config, &file, &policy, &caller.role, &args.to)?;
     let allowed = caller.refused.is_none() && answers.iter().all(|answer| answer.allowed);
     let require_post_quantum = config.roles.get(&caller.role).is_some_and(|role| role.require_post_quantum);
     let report = Report {
@@ -97,7 +101,13 @@ pub async fn execute(context: &Context, args: &ExplainArgs) -> Result<Exit, CliE
     Ok(if allowed { Exit::Done } else { Exit::No })
 }
 
-fn explain(config: &Config, policy: &Policy, role: &str, to: &str) -> Result<Vec<Answer>, CliError> {
+fn explain(
+    config: &Config,
+    file: &str,
+    policy: &Policy,
+    role: &str,
+    to: &str,
+) -> Result<Vec<Answer>, CliError> {
     let Some(role_id) = policy.role(role) else {
         let names: Vec<&str> = config.role_names().collect();
         let hint = match nearest(role, names.iter().copied()) {
@@ -110,7 +120,8 @@ fn explain(config: &Config, policy: &Policy, role: &str, to: &str) -> Result<Vec
     for target in Target::parse(config, to)? {
         for port in target.ports.first..=target.ports.last {
             let verdict = policy.decide(role_id, target.address, target.protocol, port);
-            let answer = Answer::new(target.with_port(port), verdict);
+            let written = Origin::of(&verdict, config, role, file);
+            let answer = Answer::new(target.with_port(port), verdict, written);
             match answers.last_mut().filter(|last| last.same_except_ports(&answer)) {
                 Some(last) => last.target.ports.last = port,
                 None => answers.push(answer),
@@ -121,7 +132,7 @@ fn explain(config: &Config, policy: &Policy, role: &str, to: &str) -> Result<Vec
 }
 
 impl Answer {
-    fn new(target: Target, verdict: Verdict) -> Self {
+    fn new(target: Target, verdict: Verdict, written: Option<Origin>) -> Self {
         match verdict {
             Verdict::Allow(allowed) => Self {
                 target,
@@ -129,6 +140,7 @@ impl Answer {
                 server: Some(allowed.server.to_string()),
                 service: Some(allowed.service.to_string()),
                 rule: allowed.rule.to_string(),
+                written,
                 require_tls: allowed.require_tls.map(|rule| rule.to_string()),
                 reason: None,
                 nearest: None,
@@ -139,6 +151,7 @@ impl Answer {
                 server: refusal.server.map(|server| server.to_string()),
                 service: None,
                 rule: refusal.rule.to_string(),
+                written,
                 require_tls: None,
                 reason: Some(refusal.reason.as_str()),
                 nearest: refusal.nearest.map(|rule| rule.to_string()),
@@ -154,7 +167,7 @@ impl Answer {
             && self.target == target
             && (self.allowed, self.reason) == (next.allowed, next.reason)
             && (&self.service, &self.rule, &self.nearest) == (&next.service, &next.rule, &next.nearest)
-            && self.require_tls == next.require_tls
+            && (&self.require_tls, &self.written) == (&next.require_tls, &next.written)
     }
 }
 
@@ -169,10 +182,11 @@ fn print(context: &Context, report: &Report) -> Result<(), CliError> {
             Some(server) => format!("{} on {server} ({})", answer.target.ports_text(), answer.target.address),
             None => format!("{} on {}", answer.target.ports_text(), answer.target.address),
         };
+        let written = answer.written.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
         if answer.allowed {
             let service = answer.service.as_deref().unwrap_or_default();
             printer.line(format_args!("{}  {place}: {service}", printer.paint(Style::Good, "allowed")))?;
-            printer.line(format_args!("  by rule     {}", answer.rule))?;
+            printer.line(format_args!("  by rule     {}{written}", answer.rule))?;
             if let Some(rule) = &answer.require_tls {
                 printer.line(format_args!("  TLS only    {rule}"))?;
             }
@@ -183,7 +197,7 @@ fn print(context: &Context, report: &Report) -> Result<(), CliError> {
         } else {
             let reason = answer.reason.unwrap_or_default();
             printer.line(format_args!("{}  {place}: {reason}", printer.paint(Style::Error, "refused")))?;
-            printer.line(format_args!("  because     {}", answer.rule))?;
+            printer.line(format_args!("  because     {}{written}", answer.rule))?;
         }
         if let Some(rule) = &answer.nearest {
             printer.line(format_args!("  nearest is  {rule}"))?;

@@ -11,7 +11,7 @@ use crate::file::keys::role as key;
 use crate::file::section::SectionValues;
 use crate::names::glob_matches;
 use crate::ports::Protocol;
-use crate::resolved::{Permission, Role};
+use crate::resolved::{Permission, Role, WrittenRole};
 
 /// `*` as a rule's service: every service that the server runs.
 const EVERY_SERVICE: &str = "*";
@@ -39,6 +39,7 @@ pub(super) fn read(
             expires: None,
             require_post_quantum: false,
             permissions,
+            written: None,
         };
         roles.insert(role.name.clone(), role);
     }
@@ -51,6 +52,13 @@ pub(super) fn read(
             let message = format!("role `{}` reaches nothing", name.value);
             out.warning(&name.place, message, "check `allow` against the names and services of the servers");
         }
+        let written = line(&name.place).map(|line| WrittenRole {
+            line,
+            rules: rules
+                .iter()
+                .map(|rule| rule.place.as_ref().and_then(self::line).unwrap_or(line))
+                .collect(),
+        });
         let role = Role {
             name: name.value.clone(),
             description: section.text(&key::DESCRIPTION, out).map(|text| text.value).unwrap_or_default(),
@@ -60,10 +68,18 @@ pub(super) fn read(
             expires: section.optional_duration(&key::EXPIRES, out),
             require_post_quantum: section.flag(&key::REQUIRE_POST_QUANTUM, out),
             permissions,
+            written,
         };
         roles.insert(role.name.clone(), role);
     }
     roles
+}
+
+fn line(place: &Place) -> Option<usize> {
+    match place {
+        Place::Line(line) => Some(*line),
+        Place::File | Place::Variable(_) => None,
+    }
 }
 
 /// `SERVER-PATTERN:SERVICE`
