@@ -1,14 +1,46 @@
 //! The two questions about what must pass: does a file arrive whole, and does a stream play without a fault?
+//! And an operator's work, which is both.
 
-use std::{process::Command, thread};
+use std::{net::SocketAddr, process::Command, thread};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
     curl,
+    recording::RECORDER,
+    site::Site,
+    stock::StockClient,
+    topology::{Family, Server},
     video::Clip,
     web::{FILE_BYTES, Web},
 };
+
+/// Files and video, over both families inside the tunnel.
+///
+/// # Errors
+/// The first that does not arrive as it was sent.
+pub fn an_operators_work(site: &Site, client: &StockClient) -> Result<()> {
+    for inside in Family::BOTH {
+        let web = SocketAddr::new(Server::Mgmt.address(inside), 80);
+        files(&site.web, || client.command("curl"), &format!("http://{web}"))?;
+    }
+    let urls = Family::BOTH.map(|inside| stream_url(Server::Rec01, inside));
+    streams(&site.clip, || client.command("ffmpeg"), &urls)
+}
+
+/// A wall of cameras: both recorders, over both families inside the tunnel.
+///
+/// # Errors
+/// The first that loses a frame.
+pub fn sixteen_streams(site: &Site, client: &StockClient) -> Result<()> {
+    let urls: Vec<_> = [Server::Rec01, Server::Rec02]
+        .iter()
+        .flat_map(|server| Family::BOTH.map(|family| stream_url(*server, family)))
+        .cycle()
+        .take(16)
+        .collect();
+    streams(&site.clip, || client.command("ffmpeg"), &urls)
+}
 
 /// Downloads the shared file from the web server at `base` (`http://ADDRESS:PORT`), uploads it, and compares checksums.
 ///
@@ -42,4 +74,8 @@ pub fn streams(clip: &Clip, ffmpeg: impl Fn() -> Command, urls: &[String]) -> Re
             .collect();
         watching.into_iter().try_for_each(|stream| stream.join().ok().context("a watcher panicked")?)
     })
+}
+
+fn stream_url(server: Server, family: Family) -> String {
+    format!("tcp://{}", SocketAddr::new(server.address(family), RECORDER))
 }

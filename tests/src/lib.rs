@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod binaries;
 pub mod carries;
+pub mod container;
 pub mod counted;
 pub mod curl;
 pub mod load;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use crate::{
+    container,
     netns::{self, Netns},
     wine,
 };
@@ -36,6 +37,15 @@ pub fn can_run(programs: &[&str]) -> bool {
 #[must_use]
 pub fn can_run_windows(programs: &[&str]) -> bool {
     holds(namespaces().clone().or_else(|| missing(programs)).or_else(wine::lack))
+}
+
+/// Whether the current test, which needs the gateway's image too, can run; says why not, aloud, when it cannot.
+///
+/// # Panics
+/// When something is missing although [`REQUIRE`] is `1`.
+#[must_use]
+pub fn can_run_container(programs: &[&str]) -> bool {
+    holds(namespaces().clone().or_else(|| missing(programs)).or_else(container::lack))
 }
 
 /// Whether the current test, which needs programs but no rights, can run; says why not, aloud, when it cannot.

@@ -114,7 +114,15 @@ impl Site {
     /// # Errors
     /// When it ends, or is not ready in time.
     pub fn run(&mut self) -> Result<()> {
-        let mut gateway = Process::start("vmsgate run", self.run_command())?;
+        self.run_with(self.run_command())
+    }
+
+    /// The same with a command that runs the gateway in another way.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready in time.
+    pub fn run_with(&mut self, command: Command) -> Result<()> {
+        let mut gateway = Process::start("vmsgate run", command)?;
         self.wait_until_ready(&mut gateway)?;
         self.gateway = Some(gateway);
         Ok(())

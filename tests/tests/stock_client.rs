@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::SocketAddr;
-
 use vmsgate_tests::{
     carries,
-    recording::RECORDER,
     require::can_run,
     site::{self, Site},
     stock::{self, StockClient},
-    topology::{Family, Server},
+    topology::Family,
 };
 
 #[test]
@@ -26,27 +23,12 @@ fn over_ipv6_outside_files_and_video_arrive_whole_over_both_families_inside() {
 #[test]
 fn sixteen_streams_at_once_play_without_a_lost_frame() {
     let Some((site, client)) = site_with_client(Family::V4) else { return };
-    let urls: Vec<_> = [Server::Rec01, Server::Rec02]
-        .iter()
-        .flat_map(|server| Family::BOTH.map(|family| stream_url(*server, family)))
-        .cycle()
-        .take(16)
-        .collect();
-    carries::streams(&site.clip, || client.command("ffmpeg"), &urls).unwrap();
+    carries::sixteen_streams(&site, &client).unwrap();
 }
 
 fn works_with(outside: Family) {
     let Some((site, client)) = site_with_client(outside) else { return };
-    for inside in Family::BOTH {
-        let web = SocketAddr::new(Server::Mgmt.address(inside), 80);
-        carries::files(&site.web, || client.command("curl"), &format!("http://{web}")).unwrap();
-    }
-    let urls = Family::BOTH.map(|inside| stream_url(Server::Rec01, inside));
-    carries::streams(&site.clip, || client.command("ffmpeg"), &urls).unwrap();
-}
-
-fn stream_url(server: Server, family: Family) -> String {
-    format!("tcp://{}", SocketAddr::new(server.address(family), RECORDER))
+    carries::an_operators_work(&site, &client).unwrap();
 }
 
 fn site_with_client(outside: Family) -> Option<(Site, StockClient)> {
