@@ -29,6 +29,7 @@ pub mod site;
 pub mod sniffer;
 pub mod stock;
 pub mod topology;
+pub mod unit;
 pub mod video;
 pub mod web;
 pub mod wine;

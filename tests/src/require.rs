@@ -15,7 +15,7 @@ use std::{
 use crate::{
     container,
     netns::{self, Netns},
-    wine,
+    unit, wine,
 };
 
 /// The environment variable that turns skipping into failing.
@@ -46,6 +46,16 @@ pub fn can_run_windows(programs: &[&str]) -> bool {
 #[must_use]
 pub fn can_run_container(programs: &[&str]) -> bool {
     holds(namespaces().clone().or_else(|| missing(programs)).or_else(container::lack))
+}
+
+/// Whether the current test, which puts the systemd unit in force, can run; says why not, aloud, when it cannot.
+///
+/// # Panics
+/// When something is missing although [`REQUIRE`] is `1`.
+#[must_use]
+pub fn can_run_confined(programs: &[&str]) -> bool {
+    let all = [&unit::PROGRAMS[..], programs].concat();
+    holds(namespaces().clone().or_else(|| missing(&all)).or_else(unit::lack))
 }
 
 /// Whether the current test, which needs programs but no rights, can run; says why not, aloud, when it cannot.
