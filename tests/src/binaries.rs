@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::capture;
+use crate::{checkout, process::capture};
 
 /// The programs of the product.
 pub const PROGRAMS: [&str; 3] = ["vmsgate", "vmsgate-keys", "vmsgate-shim"];
@@ -83,7 +83,7 @@ fn build() -> Result<PathBuf> {
         .arg(target)
         // With a test among them, dependencies have the features that `cargo test` has built them with.
         .args(["--test", "architecture"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .current_dir(checkout())
         .status()
         .context("Failed to start cargo")?;
     ensure!(status.success(), "cargo build --workspace --bins failed: {status}");
@@ -121,15 +121,8 @@ fn profile_folder() -> Result<PathBuf> {
 /// # Errors
 /// When the program does not run.
 pub fn commands(program: &str, above: &str) -> Result<BTreeSet<String>> {
-    let words: Vec<_> = above.split_whitespace().chain(["-h"]).collect();
-    let help = help(program, &words)?;
-    let listed =
-        help.split("\nCommands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap_or_default();
-    let names =
-        listed.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
-    let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
     let mut found = BTreeSet::new();
-    for name in names {
+    for name in listed(program, above)? {
         let whole = format!("{above} {name}").trim_start().to_owned();
         let below = commands(program, &whole)?;
         if below.is_empty() {
@@ -139,6 +132,21 @@ pub fn commands(program: &str, above: &str) -> Result<BTreeSet<String>> {
         }
     }
     Ok(found)
+}
+
+/// The commands directly below a program or one of its commands.
+///
+/// # Errors
+/// When the program does not run.
+pub fn listed(program: &str, above: &str) -> Result<BTreeSet<String>> {
+    let words: Vec<_> = above.split_whitespace().chain(["-h"]).collect();
+    let help = help(program, &words)?;
+    let listed =
+        help.split("\nCommands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap_or_default();
+    let names =
+        listed.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    Ok(names.map(str::to_owned).collect())
 }
 
 /// What a program says of itself, the same in every environment.

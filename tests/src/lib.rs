@@ -34,7 +34,16 @@ pub mod video;
 pub mod web;
 pub mod wine;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// The checkout that the tests were built from.
+#[must_use]
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned()
+}
 
 /// Writes to standard error past the test harness, which hides the output of passing tests.
 pub(crate) fn say(text: &str) {

@@ -9,7 +9,6 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -18,6 +17,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
+
+use crate::process::InTime;
 
 const PREFIX: &str = "vmsgate-t";
 const DIR: &str = "/run/netns";
@@ -56,15 +57,10 @@ impl Netns {
     /// # Errors
     /// The first command that fails, with what `ip` said.
     pub fn ip(&self, commands: &str) -> Result<()> {
-        let mut child = Command::new("ip")
+        let output = Command::new("ip")
             .args(["-n", &self.name, "-batch", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("Failed to start `ip` (package iproute2)")?;
-        child.stdin.take().context("`ip` has no standard input")?.write_all(commands.as_bytes())?;
-        let output = child.wait_with_output()?;
+            .output_given(commands)
+            .context("Failed to run `ip` (package iproute2)")?;
         if !output.status.success() {
             bail!("ip -n {}: {}\nin: {commands}", self.name, String::from_utf8_lossy(&output.stderr).trim());
         }

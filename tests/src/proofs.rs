@@ -1,18 +1,17 @@
 //! Pages that make no statement without a test: what they name as proof exists.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use anyhow::{Context, Result};
+
+use crate::checkout;
 
 /// A page of the documentation.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn page(name: &str) -> Result<String> {
-    fs::read_to_string(root().join("docs").join(name)).with_context(|| format!("Failed to read {name}"))
+    fs::read_to_string(checkout().join("docs").join(name)).with_context(|| format!("Failed to read {name}"))
 }
 
 /// What stands in backticks as `FILE::TEST`.
@@ -32,15 +31,9 @@ pub fn missing(text: &str) -> Vec<(String, String)> {
 /// Whether the file has a function of that name with the attribute of a test.
 #[must_use]
 pub fn exists(file: &str, test: &str) -> bool {
-    let Ok(text) = fs::read_to_string(root().join(file)) else { return false };
+    let Ok(text) = fs::read_to_string(checkout().join(file)) else { return false };
     let Some((before, _)) = text.split_once(&format!("fn {test}(")) else { return false };
     let attributes = before.rsplit("\n\n").next().unwrap_or_default();
     let attributes = attributes.rsplit(['}', ';']).next().unwrap_or_default();
     attributes.contains("#[test]") || attributes.contains("#[tokio::test")
-}
-
-/// The checkout.
-#[must_use]
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned()
 }

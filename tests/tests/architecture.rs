@@ -12,6 +12,8 @@ use std::{
     process::Command,
 };
 
+use vmsgate_tests::checkout;
+
 /// Crates that open sockets, files or threads, or that need an operating system's clock or database.
 const IO_CRATES: [&str; 11] = [
     "tokio",
@@ -96,7 +98,7 @@ fn the_tunnel_touches_no_clock_file_socket_or_thread_outside_the_boringtun_adapt
     expect_nowhere(&files, &IMPURE, |path| path.ends_with("noise.rs"));
     let calls_boringtun = |path: &Path| code(path).contains("boringtun::");
     let callers: Vec<_> = files.iter().filter(|path| calls_boringtun(path)).collect();
-    assert_eq!(callers, [&root().join("crates/tunnel/src/noise.rs")], "boringtun belongs in one file");
+    assert_eq!(callers, [&checkout().join("crates/tunnel/src/noise.rs")], "boringtun belongs in one file");
 }
 
 #[test]
@@ -113,14 +115,14 @@ fn audit_records_and_the_chain_touch_no_clock_file_socket_or_thread() {
         "text.rs",
         "tombstone.rs",
     ];
-    let files: Vec<_> = pure.iter().map(|name| root().join("crates/audit/src").join(name)).collect();
+    let files: Vec<_> = pure.iter().map(|name| checkout().join("crates/audit/src").join(name)).collect();
     expect_nowhere(&files, &IMPURE, |_| false);
     expect_nowhere(&files, &["sqlx"], |_| false);
 }
 
 #[test]
 fn unsafe_code_is_denied_everywhere_and_allowed_beside_system_calls_alone() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let manifest = fs::read_to_string(checkout().join("Cargo.toml")).unwrap();
     assert!(manifest.contains("unsafe_code = \"deny\""));
     for member in members() {
         let manifest = fs::read_to_string(member.join("Cargo.toml")).unwrap();
@@ -129,7 +131,7 @@ fn unsafe_code_is_denied_everywhere_and_allowed_beside_system_calls_alone() {
     let files: Vec<_> = members().iter().flat_map(sources).collect();
     let opens = |path: &PathBuf| code(path).contains("(unsafe_code");
     let openers: Vec<_> = files.iter().filter(|path| opens(path)).collect();
-    let allowed = ["crates/netio", "crates/nss", "crates/windows"].map(|folder| root().join(folder));
+    let allowed = ["crates/netio", "crates/nss", "crates/windows"].map(|folder| checkout().join(folder));
     assert!(openers.iter().all(|path| allowed.iter().any(|folder| path.starts_with(folder))), "{openers:?}");
 }
 
@@ -137,11 +139,11 @@ fn unsafe_code_is_denied_everywhere_and_allowed_beside_system_calls_alone() {
 fn only_the_stores_contain_sql() {
     let files: Vec<_> = members().iter().flat_map(sources).collect();
     let stores =
-        ["crates/audit/src", "keys/src/registry.rs", "keys/src/registry"].map(|store| root().join(store));
+        ["crates/audit/src", "keys/src/registry.rs", "keys/src/registry"].map(|store| checkout().join(store));
     let statements =
         ["\"SELECT ", "\"INSERT INTO ", "\"DELETE FROM ", "\"CREATE TABLE ", "\"PRAGMA ", "sqlx::"];
     expect_nowhere(&files, &statements, |path| {
-        stores.iter().any(|store| path.starts_with(store)) || path.starts_with(root().join("tests"))
+        stores.iter().any(|store| path.starts_with(store)) || path.starts_with(checkout().join("tests"))
     });
 }
 
@@ -179,7 +181,7 @@ fn code(path: &Path) -> String {
 /// Every source file below a folder but those that hold tests only.
 fn sources(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path()) {
+    for entry in fs::read_dir(checkout().join(folder)).unwrap().map(|entry| entry.unwrap().path()) {
         let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
         if name == "tests" || name == "tests.rs" || name == "target" || name.starts_with('.') {
             continue;
@@ -203,7 +205,7 @@ fn ours(package: &str) -> BTreeSet<String> {
 fn dependencies(package: &str) -> BTreeSet<String> {
     let tree = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["tree", "--locked", "--package", package, "--edges", "normal", "--prefix", "none"])
-        .current_dir(root())
+        .current_dir(checkout())
         .output()
         .unwrap();
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
@@ -212,13 +214,9 @@ fn dependencies(package: &str) -> BTreeSet<String> {
 }
 
 fn members() -> Vec<PathBuf> {
-    let members = ["gateway", "client-shim", "keys", "tests", "crates"].map(|name| root().join(name));
+    let members = ["gateway", "client-shim", "keys", "tests", "crates"].map(|name| checkout().join(name));
     let (crates, programs): (Vec<_>, Vec<_>) = members.into_iter().partition(|path| path.ends_with("crates"));
     let crates =
         crates.iter().flat_map(|path| fs::read_dir(path).unwrap()).map(|entry| entry.unwrap().path());
     programs.into_iter().chain(crates).collect()
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }

@@ -2,16 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{env, fmt::Write, fs, path::Path};
+use std::{env, fmt::Write, fs};
 
-use vmsgate_tests::binaries;
+use vmsgate_tests::{binaries, checkout};
 
 const UPDATE: &str = "VMSGATE_UPDATE_DOCS=1 cargo test --workspace --test cli_reference";
 
 #[test]
 fn the_reference_of_each_program_is_its_own_help() {
     for program in binaries::PROGRAMS {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/cli/{program}.md"));
+        let path = checkout().join(format!("docs/cli/{program}.md"));
         let current = reference(program);
         if env::var_os("VMSGATE_UPDATE_DOCS").is_some() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();

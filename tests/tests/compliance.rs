@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeSet, fs};
 
-use vmsgate_tests::proofs::{self, exists, missing, proofs, root};
+use vmsgate_tests::{
+    checkout,
+    proofs::{self, exists, missing, proofs},
+};
 
 #[test]
 fn every_test_that_the_compliance_page_names_exists() {
@@ -42,7 +45,7 @@ fn the_compliance_page_speaks_of_the_measures_that_the_check_knows() {
         .filter(|name| !["audit", "gateway", "keys", "ship"].contains(name))
         .collect();
 
-    let folder = root().join("gateway/src/commands/check/compliance");
+    let folder = checkout().join("gateway/src/commands/check/compliance");
     let sources = fs::read_dir(folder).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
     let sources: String = sources.collect();
     let calls = sources.split("Measure::met(").skip(1).filter_map(|call| call.split('"').nth(1));

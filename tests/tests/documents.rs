@@ -4,9 +4,11 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use vmsgate_tests::{binaries, process::capture, require::has};
-
-const PROGRAMS: [&str; 3] = ["vmsgate", "vmsgate-keys", "vmsgate-shim"];
+use vmsgate_tests::{
+    binaries::{self, PROGRAMS},
+    process::capture,
+    require::has,
+};
 
 #[test]
 fn each_shell_accepts_the_completions_and_finds_every_command_in_them() {
@@ -89,10 +91,7 @@ fn completed_by_bash(program: &str, words: &[&str]) -> BTreeSet<String> {
 
 /// The commands of a program, from its own help.
 fn commands(program: &str) -> BTreeSet<String> {
-    let help = run(program, &["-h"]);
-    let listed = help.split("\nCommands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let names = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
-    names.filter(|name| !name.is_empty() && *name != "help").map(str::to_owned).collect()
+    binaries::listed(program, "").unwrap()
 }
 
 /// A page as a terminal shows it, without the marks of bold and underlined text.

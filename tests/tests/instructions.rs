@@ -20,7 +20,7 @@ use std::{
     process::Command,
 };
 
-use vmsgate_tests::{process::capture, require};
+use vmsgate_tests::{checkout, process::capture, require};
 
 const STORED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/instructions.toml");
 const UPDATE: &str = "VMSGATE_UPDATE_INSTRUCTIONS";
@@ -131,7 +131,7 @@ fn build() -> PathBuf {
             "--target-dir",
         ])
         .arg(target)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .current_dir(checkout())
         .status()
         .unwrap();
     assert!(status.success(), "vmsgate-instructions was not built");

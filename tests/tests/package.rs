@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use vmsgate_tests::{binaries, process::capture, require::can_run};
+use vmsgate_tests::{binaries, checkout, process::capture, require::can_run};
 
 #[test]
 fn the_debian_packages_install_working_programs_with_manuals_and_completions_and_go_without_a_trace() {
@@ -18,7 +18,7 @@ fn the_debian_packages_install_working_programs_with_manuals_and_completions_and
         return;
     }
     let out = tempfile::tempdir().unwrap();
-    let build = repository().join("deploy/linux/build");
+    let build = checkout().join("deploy/linux/build");
     capture(Command::new(build).arg("--programs").arg(binaries::built().unwrap()).arg(out.path())).unwrap();
     capture(Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(out.path()))
         .unwrap();
@@ -39,7 +39,7 @@ fn the_shims(package: &Path) {
     );
     assert_eq!(
         root.document("vmsgate-shim", "operator-guide.md"),
-        fs::read_to_string(repository().join("docs/operator-guide.md")).unwrap()
+        fs::read_to_string(checkout().join("docs/operator-guide.md")).unwrap()
     );
     root.dpkg(&["--purge", "vmsgate-shim"]);
     assert_eq!(root.files(), Vec::<PathBuf>::new());
@@ -52,7 +52,7 @@ fn the_gateways(package: &Path) {
     root.has_the_program("vmsgate", &["run", "check", "health", "audit-verify", "man"]);
     root.has_the_program("vmsgate-keys", &["init", "client-add", "backup", "man"]);
     let unit = fs::read_to_string(root.path("lib/systemd/system/vmsgate.service")).unwrap();
-    assert_eq!(unit, fs::read_to_string(repository().join("deploy/systemd/vmsgate.service")).unwrap());
+    assert_eq!(unit, fs::read_to_string(checkout().join("deploy/systemd/vmsgate.service")).unwrap());
     let users = fs::read_to_string(root.path("etc/passwd")).unwrap();
     let user =
         users.lines().find(|line| line.starts_with("vmsgate:")).unwrap().split(':').collect::<Vec<_>>();
@@ -150,8 +150,4 @@ impl Root {
         }
         found
     }
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }

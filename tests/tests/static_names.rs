@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use vmsgate_tests::{netns::Netns, process::capture, require::can_run};
+use vmsgate_tests::{checkout, netns::Netns, process::capture, require::can_run};
 
 /// What the service that must not be loaded ends its program with.
 const LOADED: i32 = 99;
@@ -83,7 +83,7 @@ fn compile(folder: &Path) {
         }
     }";
     fs::write(folder.join("resolve.rs"), program).unwrap();
-    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/nss/src/lib.rs");
+    let library = checkout().join("crates/nss/src/lib.rs");
     rustc(folder, &["--crate-type", "rlib", "--crate-name", "vmsgate_nss"], &library);
     rustc(folder, &["--extern", "vmsgate_nss=libvmsgate_nss.rlib"], &PathBuf::from("resolve.rs"));
 }
