@@ -1,11 +1,11 @@
 //! How a difference between two configurations is told to people.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use vmsgate_cli::{CliError, Printer, Style};
 
 use super::counted;
-use crate::difference::{Change, Difference, Effect, FlowCut, RoleDifference};
+use crate::difference::{Difference, Effect, RoleDifference};
 
 /// So many clients of a role are named; `--json` has all.
 const NAMED: usize = 10;
@@ -24,7 +24,12 @@ pub(super) fn print(printer: &Printer, difference: &Difference, when: When) -> R
     let mut cuts: BTreeMap<(&str, String, &str, &str), u64> = BTreeMap::new();
     for flow in &difference.flows_cut {
         *cuts
-            .entry((flow.client.as_str(), place_of(flow), flow.reason.as_str(), flow.rule.as_str()))
+            .entry((
+                flow.client.as_str(),
+                place(&flow.server, &flow.protocol, flow.port),
+                flow.reason.as_str(),
+                flow.rule.as_str(),
+            ))
             .or_default() += 1;
     }
     for ((client, place, reason, rule), count) in cuts {
@@ -63,7 +68,8 @@ fn print_role(printer: &Printer, role: &RoleDifference) -> Result<(), CliError> 
             Effect::TlsOnly => (Style::Warning, "~", "over TLS only, by"),
             Effect::NotTlsOnly => (Style::Warning, "~", "no longer over TLS only, by"),
         };
-        let place = printer.paint(style, format_args!("{sign} {}", place(change)));
+        let place = printer
+            .paint(style, format_args!("{sign} {}", place(&change.server, &change.protocol, &change.ports)));
         let addresses: Vec<String> = change.addresses.iter().map(ToString::to_string).collect();
         let (service, addresses, rule) = (&change.service, addresses.join(", "), &change.rule);
         printer.line(format_args!("  {place} {service} ({addresses}), {note} {rule}"))?;
@@ -86,18 +92,10 @@ fn cut(flows: u64, when: When) -> String {
 }
 
 /// As `explain --to` takes it: `rec02:7563`, `rec02:554/udp`, `rec02:icmp`.
-fn place(Change { server, protocol, ports, .. }: &Change) -> String {
-    match protocol.as_str() {
+fn place(server: &str, protocol: &str, ports: impl Display) -> String {
+    match protocol {
         "tcp" => format!("{server}:{ports}"),
         "icmp" => format!("{server}:icmp"),
         _ => format!("{server}:{ports}/{protocol}"),
-    }
-}
-
-fn place_of(FlowCut { server, protocol, port, .. }: &FlowCut) -> String {
-    match protocol.as_str() {
-        "tcp" => format!("{server}:{port}"),
-        "icmp" => format!("{server}:icmp"),
-        _ => format!("{server}:{port}/{protocol}"),
     }
 }

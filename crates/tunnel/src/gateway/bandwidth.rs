@@ -49,10 +49,7 @@ impl GatewayState {
         packets: usize,
         now: Instant,
     ) -> bool {
-        let Some(client) = self.measure(id, direction, now) else { return true };
-        let line = self.peers.get_mut(client as usize).and_then(|peer| peer.lines.as_mut());
-        let Some(line) = line.and_then(|lines| lines.get_mut(direction)) else { return true };
-        let Some(flow) = self.flows.get_mut(id) else { return true };
+        let Some((line, flow)) = self.measured(id, direction, now) else { return true };
         let is_first = flow.last_packet().is_none();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let admitted = line.admit(flow.share(direction), bytes, now) || is_first;
@@ -93,16 +90,13 @@ impl GatewayState {
         if self.limited == 0 {
             return;
         }
-        let Some(client) = self.measure(id, Direction::Down, now) else { return };
-        let line = self.peers.get_mut(client as usize).and_then(|peer| peer.lines.as_mut());
-        let line = line.and_then(|lines| lines.get_mut(Direction::Down));
-        if let (Some(line), Some(flow)) = (line, self.flows.get_mut(id)) {
+        if let Some((line, flow)) = self.measured(id, Direction::Down, now) {
             line.charge(flow.share(Direction::Down), u32::try_from(bytes).unwrap_or(u32::MAX));
         }
     }
 
-    /// Measures what the flows of a flow's client want, when it is time to. Answers whose flow it is.
-    fn measure(&mut self, id: FlowId, direction: Direction, now: Instant) -> Option<u32> {
+    /// A flow and its client's limit, if there is one, with what the client's flows want measured when it is time to.
+    fn measured(&mut self, id: FlowId, direction: Direction, now: Instant) -> Option<(&mut Line, &mut Flow)> {
         let client = self.flows.get(id)?.client;
         let line = self.peers.get_mut(client as usize)?.lines.as_mut()?.get_mut(direction)?;
         if line.is_due(now) {
@@ -111,7 +105,7 @@ impl GatewayState {
             let (flows, lane) = (&self.flows, direction);
             line.share_out(|| flows.of_client(client).map(move |flow: &Flow| flow.wish(lane)));
         }
-        Some(client)
+        Some((line, self.flows.get_mut(id)?))
     }
 
     /// Reports the limits that have bitten for a while.

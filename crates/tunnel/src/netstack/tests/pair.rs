@@ -104,6 +104,22 @@ impl Pair {
         }
     }
 
+    /// Opens `n` connections on which the server sends as much as it can, and counts what the client has of each.
+    pub(super) fn received_by_greedy(&mut self, n: usize, during: Duration) -> Vec<usize> {
+        let ids: Vec<_> = (0..n).map(|_| self.connect()).collect();
+        let data = pattern(64 << 10, 1);
+        let mut received = vec![0; n];
+        let end = self.now + during;
+        self.run_until(|pair| {
+            for (&(client, server), received) in ids.iter().zip(&mut received) {
+                write(&mut pair.server, server, &data);
+                *received += read(&mut pair.client, client, &mut Vec::new());
+            }
+            pair.now >= end
+        });
+        received
+    }
+
     pub(super) fn elapsed(&self) -> Duration {
         self.now - self.start
     }

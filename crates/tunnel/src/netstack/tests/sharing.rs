@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{AcceptError, MemoryLimits, StackConfig};
 use super::link::Conditions;
-use super::pair::{OWNER, Pair, pattern, read, write};
+use super::pair::{OWNER, Pair, pattern, write};
 
 #[test]
 fn sixty_four_connections_share_a_link_fairly() {
@@ -15,17 +15,7 @@ fn sixty_four_connections_share_a_link_fairly() {
         ..Conditions::default()
     };
     let mut pair = Pair::new(conditions, 1);
-    let ids: Vec<_> = (0..64).map(|_| pair.connect()).collect();
-    let data = pattern(64 << 10, 1);
-    let mut received = vec![0; ids.len()];
-    let end = pair.now + Duration::from_secs(20);
-    pair.run_until(|pair| {
-        for (&(client, server), received) in ids.iter().zip(&mut received) {
-            write(&mut pair.server, server, &data);
-            *received += read(&mut pair.client, client, &mut Vec::new());
-        }
-        pair.now >= end
-    });
+    let received = pair.received_by_greedy(64, Duration::from_secs(20));
     let (least, most) = (received.iter().min().unwrap(), received.iter().max().unwrap());
     let total: usize = received.iter().sum();
     println!("least {least}, most {most}, total {total}");

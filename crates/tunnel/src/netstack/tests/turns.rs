@@ -62,17 +62,7 @@ fn an_export_leaves_a_live_stream_whole_and_in_time_and_uses_the_rest() {
 #[test]
 fn greedy_connections_have_the_same() {
     let mut pair = limited(8);
-    let ids: Vec<_> = (0..16).map(|_| pair.connect()).collect();
-    let data = pattern(64 << 10, 1);
-    let mut received = vec![0_usize; ids.len()];
-    let end = pair.now + Duration::from_secs(20);
-    pair.run_until(|pair| {
-        for (&(client, server), received) in ids.iter().zip(&mut received) {
-            write(&mut pair.server, server, &data);
-            *received += read(&mut pair.client, client, &mut Vec::new());
-        }
-        pair.now >= end
-    });
+    let received = pair.received_by_greedy(16, Duration::from_secs(20));
     let (least, most) = (received.iter().min().unwrap(), received.iter().max().unwrap());
     println!("least {least}, most {most}");
     assert!(most * 100 / least < 120, "{least} to {most} bytes");
