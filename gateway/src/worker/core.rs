@@ -197,15 +197,15 @@ impl Core {
             Command::Configuration { configuration, done } => {
                 let super::Configuration { settings, proxy, control, hash } = *configuration;
                 self.drain_events();
-                let seen = self.foresee(&settings.policy, now);
-                self.state.set_settings(settings, now, &mut self.outlets);
+                let members = self.state.members(now).collect();
+                let cuts = self.state.set_settings(settings, now, &mut self.outlets);
                 self.proxy.configure(proxy, control);
                 let cut = self.drain_events().cut;
                 if let Some(evidence) = &mut self.evidence {
                     evidence.configuration_changed(self.state.policy().version(), cut, hash);
                 }
                 // Whoever asked may be gone.
-                let _ = done.send(seen);
+                let _ = done.send(Foreseen { members, cuts });
             }
             Command::Directory(directory) => self.state.set_directory(directory),
             Command::Reconnect(clients) => {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::foresee::Cut;
 use super::{GatewayState, Settings};
 use crate::event::SessionEnd;
 use crate::flow::{CloseReason, Flow, FlowId};
@@ -71,7 +72,7 @@ impl GatewayState {
             return self.end_session(at, end, now, datagrams);
         }
         self.end_tunnels_of_lost_keys(at, now, datagrams);
-        self.rejudge(Some(at), now, datagrams);
+        self.rejudge(at, now, datagrams);
     }
 
     /// Forgets a client.
@@ -98,8 +99,13 @@ impl GatewayState {
         }
     }
 
-    /// Puts a new configuration in force and judges every live flow by it.
-    pub fn set_settings(&mut self, settings: Settings, now: Instant, datagrams: &mut impl DatagramSink) {
+    /// Puts a new configuration in force and judges every live flow by it. Answers which of them that ended.
+    pub fn set_settings(
+        &mut self,
+        settings: Settings,
+        now: Instant,
+        datagrams: &mut impl DatagramSink,
+    ) -> Vec<Cut> {
         self.policy = settings.policy;
         self.answer_refused = settings.answer_refused;
         self.mtu = settings.mtu;
@@ -112,7 +118,10 @@ impl GatewayState {
         }
         let all: Vec<u32> = self.peers.iter().map(|(at, _)| at as u32).collect();
         all.into_iter().for_each(|at| self.set_bandwidth(at, now));
-        self.rejudge(None, now, datagrams);
+        let judged = self.judged_by(&self.policy, None);
+        let cuts = self.cut_by(&judged);
+        self.enforce(judged, now, datagrams);
+        cuts
     }
 
     /// Ends every session, so that each has its closing record.
@@ -144,10 +153,14 @@ impl GatewayState {
         }
     }
 
-    /// Cuts the flows that policy no longer allows, those in clear text that must be TLS from now on among them.
-    pub(super) fn rejudge(&mut self, only: Option<u32>, now: Instant, datagrams: &mut impl DatagramSink) {
-        let policy = self.policy.clone();
-        for (id, verdict) in self.judged_by(&policy, only) {
+    /// Cuts the flows of a client that policy no longer allows.
+    pub(super) fn rejudge(&mut self, at: u32, now: Instant, datagrams: &mut impl DatagramSink) {
+        self.enforce(self.judged_by(&self.policy, Some(at)), now, datagrams);
+    }
+
+    /// Cuts what is denied, flows in clear text that must be TLS from now on among them.
+    fn enforce(&mut self, judged: Vec<(FlowId, Verdict)>, now: Instant, datagrams: &mut impl DatagramSink) {
+        for (id, verdict) in judged {
             match verdict {
                 Verdict::Allow(allowed) => {
                     if self.flows.require_tls(id, allowed.require_tls) {

@@ -42,18 +42,23 @@ impl GatewayState {
 
     /// The live flows that would be cut if `policy` were put in force now.
     pub fn foresee(&self, policy: &Policy) -> Vec<Cut> {
-        let cut = |(id, verdict)| {
-            let flow = self.flows.get(id)?;
+        self.cut_by(&self.judged_by(policy, None))
+    }
+
+    /// The flows that a judgement ends.
+    pub(super) fn cut_by(&self, judged: &[(FlowId, Verdict)]) -> Vec<Cut> {
+        let cut = |(id, verdict): &(FlowId, Verdict)| {
+            let flow = self.flows.get(*id)?;
             let refusal = match verdict {
-                Verdict::Deny(refusal) => refusal,
+                Verdict::Deny(refusal) => refusal.clone(),
                 Verdict::Allow(allowed) => {
                     let in_clear = flow.first_bytes() == Some(FirstBytes::Plain);
-                    (allowed.require_tls.is_some() && in_clear).then(|| clear_text(&allowed))?
+                    (allowed.require_tls.is_some() && in_clear).then(|| clear_text(allowed))?
                 }
             };
             Some(Cut { flow: self.flow_info(flow)?, refusal })
         };
-        self.judged_by(policy, None).into_iter().filter_map(cut).collect()
+        judged.iter().filter_map(cut).collect()
     }
 
     /// What `policy` says of every live flow, or of those of one client.

@@ -166,7 +166,7 @@ impl GatewayState {
             }
         }
         if lost {
-            self.rejudge(Some(at), now, datagrams);
+            self.rejudge(at, now, datagrams);
         }
     }
 

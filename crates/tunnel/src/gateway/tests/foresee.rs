@@ -2,6 +2,7 @@
 
 use super::tls::data;
 use super::*;
+use crate::gateway::foresee::Cut;
 use crate::policy::DenyReason;
 
 #[test]
@@ -18,13 +19,15 @@ fn what_is_foreseen_is_what_happens_and_asking_changes_nothing() {
         world.send(0, &data(ALICE, SERVER, 101, 501, b"GET / HTTP/1.1"));
         world.answer(flow, &tcp(SERVER, ALICE, ACK, 501, 115));
         world.drain_events();
-        for _ in 0..2 {
-            let cuts = world.gateway.foresee(&after.policy);
+        let check = |cuts: &[Cut]| {
             assert_eq!(cuts.first().map(|cut| cut.refusal.reason), foreseen);
             assert!(cuts.iter().all(|cut| cut.flow.id == flow), "{cuts:?}");
+        };
+        for _ in 0..2 {
+            check(&world.gateway.foresee(&after.policy));
         }
         assert_eq!(world.closed(), []);
-        world.gateway.set_settings(after, world.now, &mut DatagramQueue::default());
+        check(&world.gateway.set_settings(after, world.now, &mut DatagramQueue::default()));
         world.drain_events();
         assert_eq!(world.closed(), Vec::from_iter(reason));
     }
