@@ -32,6 +32,7 @@ mod document;
 mod error;
 mod exit;
 pub mod human;
+mod limit;
 pub mod logging;
 mod printer;
 mod table;

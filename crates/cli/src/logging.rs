@@ -1,7 +1,7 @@
 //! Logging to stderr: text on a terminal, one JSON object per line otherwise.
 //!
 //! A log tells how the program is doing. Who accessed what is no matter for the log: that is in the audit log,
-//! which is complete and tamper-evident.
+//! which is complete and tamper-evident. A place in the program that repeats itself is cut short.
 
 use std::io::{self, IsTerminal};
 
@@ -9,6 +9,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{
     args::{LogFormat, OutputArgs},
+    limit::Limited,
     printer::colour_allowed,
 };
 
@@ -30,8 +31,14 @@ pub fn init(args: &OutputArgs, default: Verbosity) {
     let format = args.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
     let _ = match format {
-        LogFormat::Text => builder.with_ansi(colour_allowed(terminal)).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Text => {
+            let builder = builder.with_ansi(colour_allowed(terminal));
+            builder.map_event_format(|inner| Limited::new(inner, format)).try_init()
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(false);
+            builder.map_event_format(|inner| Limited::new(inner, format)).try_init()
+        }
     };
 }
 

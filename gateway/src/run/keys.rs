@@ -120,7 +120,6 @@ async fn try_enrol(desk: &Desk, who: &Invited, new: &KeyOffer) -> Result<Client,
     let mut change = desk.registry.change(&Actor::client(&who.client, &desk.gateway)).await?;
     let client = change.enroll(who.invitation, new.public_key, &new.preshared, &desk.master).await?;
     change.commit().await?;
-    tracing::info!(client = %client.name, from = %who.from, "enrolled");
     Ok(client)
 }
 
