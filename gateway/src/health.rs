@@ -10,14 +10,17 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::run::OwnDatagram;
 
 /// How old the last heartbeat may be before the event loop counts as stuck. The loop turns at least
 /// every 250 ms (WireGuard's timers); twenty missed turns is no hiccup.
@@ -29,7 +32,7 @@ pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 pub enum ConditionCode {
     /// Every worker's event loop has turned within [`HEARTBEAT_LIMIT`].
     EventLoop,
-    /// Every configured UDP address is bound.
+    /// Every configured UDP address is bound, and what the gateway sends to it arrives.
     UdpBound,
     /// The last poll of the registry succeeded.
     RegistryReadable,
@@ -43,6 +46,18 @@ pub enum ConditionCode {
 }
 
 impl ConditionCode {
+    /// The name that it has in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventLoop => "event-loop",
+            Self::UdpBound => "udp-bound",
+            Self::RegistryReadable => "registry-readable",
+            Self::AuditAccepting => "audit-accepting",
+            Self::AuditShipping => "audit-shipping",
+            Self::ConfigurationInForce => "configuration-in-force",
+        }
+    }
+
     /// The conditions that the run loop reports; [`ConditionCode::EventLoop`] is measured instead.
     const REPORTED: [Self; 5] = [
         Self::UdpBound,
@@ -71,6 +86,8 @@ struct Inner {
     started: Instant,
     /// Milliseconds after `started` of each worker's last heartbeat.
     heartbeats_ms: Vec<AtomicU64>,
+    /// Of each listen address: how to tell the gateway's own datagrams, and how many came.
+    ports: OnceLock<Vec<(OwnDatagram, AtomicU64)>>,
     reported: Mutex<BTreeMap<ConditionCode, (bool, String)>>,
 }
 
@@ -79,16 +96,41 @@ impl Health {
         Self(Arc::new(Inner {
             started: now,
             heartbeats_ms: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            ports: OnceLock::new(),
             reported: Mutex::new(BTreeMap::new()),
         }))
     }
 
     /// To be called at every turn of a worker's event loop.
     pub fn beat(&self, worker: u8, now: Instant) {
-        let age = now.saturating_duration_since(self.0.started).as_millis();
         if let Some(heartbeat) = self.0.heartbeats_ms.get(usize::from(worker)) {
-            heartbeat.store(u64::try_from(age).unwrap_or(u64::MAX), Ordering::Relaxed);
+            heartbeat.store(self.milliseconds(now), Ordering::Relaxed);
         }
+    }
+
+    /// Says how to tell what the gateway sends to its own ports. Once per life.
+    pub fn watch_ports(&self, own: Vec<OwnDatagram>) {
+        self.0.ports.get_or_init(|| own.into_iter().map(|own| (own, AtomicU64::new(0))).collect());
+    }
+
+    /// Whether a datagram is one of the gateway to itself: then the port is not lost, and there is no more to it.
+    pub fn heard(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+        let own = self.0.ports.get().and_then(|ports| ports.iter().find(|(own, _)| own.is(from, datagram)));
+        if let Some((_, heard)) = own {
+            heard.fetch_add(1, Ordering::Relaxed);
+        }
+        own.is_some()
+    }
+
+    /// How often one of them came at the listen address in place `at`.
+    pub fn times_heard(&self, at: usize) -> u64 {
+        let heard = self.0.ports.get().and_then(|ports| Some(&ports.get(at)?.1));
+        heard.map_or(0, |heard| heard.load(Ordering::Relaxed))
+    }
+
+    fn milliseconds(&self, now: Instant) -> u64 {
+        let age = now.saturating_duration_since(self.0.started).as_millis();
+        u64::try_from(age).unwrap_or(u64::MAX)
     }
 
     /// Reports a condition; the newest report counts.

@@ -21,6 +21,10 @@ use crate::policy::{DenyReason, Protocol, Refusal};
 pub const WINDOW: Duration = Duration::from_secs(10);
 const SINGLE_PORTS: usize = 16;
 const MAX_FOLDS: usize = 4096;
+/// Pairs of role and service that are counted by name. Both come from administrators, so a site has fewer; whoever has
+/// more finds the rest under [`OTHER`].
+const MAX_NAMED: usize = 256;
+const OTHER: &str = "other";
 
 #[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Clone)]
 struct DenialKey {
@@ -68,13 +72,26 @@ pub struct Refusals {
 pub struct RefusalTotals {
     pub denials: BTreeMap<&'static str, u64>,
     pub rejections: BTreeMap<&'static str, u64>,
+    /// Denials by the client's role and the service that was asked for.
+    pub by_role: BTreeMap<(Arc<str>, Arc<str>), u64>,
 }
 
 impl RefusalTotals {
+    fn count_of_role(&mut self, role: &Arc<str>, service: Arc<str>) {
+        let mut name = (role.clone(), service);
+        if self.by_role.len() >= MAX_NAMED && !self.by_role.contains_key(&name) {
+            name = (OTHER.into(), OTHER.into());
+        }
+        *self.by_role.entry(name).or_default() += 1;
+    }
+
     /// Adds another worker's numbers.
     pub fn add(&mut self, other: &RefusalTotals) {
         for (own, other) in [(&mut self.denials, &other.denials), (&mut self.rejections, &other.rejections)] {
             other.iter().for_each(|(reason, count)| *own.entry(reason).or_default() += count);
+        }
+        for (name, count) in &other.by_role {
+            *self.by_role.entry(name.clone()).or_default() += count;
         }
     }
 }
@@ -107,6 +124,11 @@ impl Refusals {
         fold.last = unix;
         *fold.ports.entry(port).or_default() += 1;
         self.arrange(fold_end(now));
+    }
+
+    /// Counts a denial by whose role it was and what was asked for; `none` if that is no service.
+    pub fn count(&mut self, role: &Arc<str>, service: Option<&Arc<str>>) {
+        self.totals.count_of_role(role, service.cloned().unwrap_or_else(|| "none".into()));
     }
 
     /// Adds a handshake that was not answered.

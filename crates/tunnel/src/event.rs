@@ -82,6 +82,16 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    pub const ALL: [Self; Self::RateLimited as usize + 1] = [
+        Self::UnknownKey,
+        Self::Suspended,
+        Self::Revoked,
+        Self::ValidityEnded,
+        Self::Forged,
+        Self::Replayed,
+        Self::RateLimited,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Rejection::UnknownKey => "unknown-key",

@@ -123,6 +123,22 @@ pub enum DenyReason {
 }
 
 impl DenyReason {
+    pub const ALL: [Self; Self::Invitation as usize + 1] = [
+        Self::UnknownDestination,
+        Self::NotInRole,
+        Self::NeverExposed,
+        Self::ClientToClient,
+        Self::GatewayPort,
+        Self::UnknownRole,
+        Self::AuditUnavailable,
+        Self::FlowLimit,
+        Self::NewFlowLimit,
+        Self::Protocol,
+        Self::TlsRequired,
+        Self::PostQuantumRequired,
+        Self::Invitation,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             DenyReason::UnknownDestination => "unknown-destination",
@@ -199,6 +215,13 @@ impl Policy {
 
     pub fn server_name(&self, address: IpAddr) -> Option<&Arc<str>> {
         self.by_address.get(&address).map(|id| &self.servers[id.0 as usize])
+    }
+
+    /// The service that some role reaches at this address and port, whether or not the asking one does.
+    pub fn service_at(&self, address: IpAddr, protocol: Protocol, port: u16) -> Option<&Arc<str>> {
+        let server = self.by_address.get(&address)?;
+        let mut grants = self.roles.iter().filter_map(|role| role.grants.get(server)).flatten();
+        grants.find(|grant| grant.covers(protocol, port)).map(|grant| &grant.service)
     }
 
     /// Decides whether `role` may open a flow to `address` and `port` (0 for ICMP echo).

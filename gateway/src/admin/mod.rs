@@ -10,9 +10,12 @@
 pub mod changes;
 mod exposition;
 mod metrics;
+mod page;
 mod probes;
+mod process;
 mod socket;
 pub mod status;
 
 pub use probes::{HealthReport, serve_probes};
+pub use process::ProcessStatus;
 pub use socket::ControlSocket;

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use super::ProcessStatus;
 use crate::{health::Condition, http::HttpError, ship::ShipStatus};
 
 /// The version of this document; raised when a field changes its meaning or goes away.
@@ -55,6 +56,14 @@ pub struct Status {
     #[serde(default)]
     pub shipping: Vec<ShipStatus>,
     pub totals: Totals,
+    /// How busy each worker is, in their order.
+    #[serde(default)]
+    pub loads: Vec<WorkerLoad>,
+    /// Changes of keys that wait for the registry, and how many may.
+    #[serde(default)]
+    pub key_changes: QueueStatus,
+    #[serde(default)]
+    pub process: ProcessStatus,
     /// The gateway's key pairs that answer, the newest last.
     #[serde(default)]
     pub identities: Vec<IdentityStatus>,
@@ -99,6 +108,33 @@ pub struct AuditStatus {
     pub text: String,
     pub queued: u64,
     pub queue_limit: u64,
+    /// How long the oldest record that was taken from the queue has waited for the disk.
+    #[serde(default)]
+    pub behind_ms: u64,
+    #[serde(default)]
+    pub written: u64,
+    /// Records that were lost; each loss is told by an `audit.gap` record.
+    #[serde(default)]
+    pub lost: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    pub queued: u64,
+    pub limit: u64,
+}
+
+/// One worker's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerLoad {
+    /// Time that it was not waiting.
+    pub busy_seconds: f64,
+    /// Parcels that other workers have for it.
+    pub handover: QueueStatus,
+    /// Flows whose record is not on disk yet.
+    pub unrecorded_flows: u64,
+    /// Bytes that its UDP sockets did not take at once.
+    pub send_bytes: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +143,15 @@ pub struct Totals {
     pub flows_opened: u64,
     /// By the reason that denial records give.
     pub flows_refused: BTreeMap<String, u64>,
+    /// Flows to the recording network that are over, by the reason that their records give.
+    #[serde(default)]
+    pub flows_closed: BTreeMap<String, u64>,
+    /// Refused flows by role, then by the service that was asked for.
+    #[serde(default)]
+    pub denials: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What passed to and from each server.
+    #[serde(default)]
+    pub servers: BTreeMap<String, Traffic>,
     pub handshakes_accepted: u64,
     pub handshakes_rejected: BTreeMap<String, u64>,
     pub traffic: Traffic,
@@ -209,7 +254,13 @@ pub(crate) fn example() -> Status {
         tunnel_addresses: vec![IpAddr::from([10, 99, 0, 1])],
         clients: 12,
         conditions: Vec::new(),
-        audit: AuditStatus { accepting: true, text: "ok".to_owned(), queued: 0, queue_limit: 65_536 },
+        audit: AuditStatus {
+            accepting: true,
+            text: "ok".to_owned(),
+            queued: 0,
+            queue_limit: 65_536,
+            ..AuditStatus::default()
+        },
         shipping: Vec::new(),
         totals: Totals {
             flows_open: 2,
@@ -220,6 +271,9 @@ pub(crate) fn example() -> Status {
             traffic: Traffic { rx_bytes: 1_000, tx_bytes: 2_000_000, rx_packets: 10, tx_packets: 2_000 },
             ..Totals::default()
         },
+        loads: Vec::new(),
+        key_changes: QueueStatus { queued: 0, limit: 1024 },
+        process: ProcessStatus::default(),
         identities: Vec::new(),
         expiring: Vec::new(),
         expired: 0,

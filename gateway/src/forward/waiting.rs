@@ -25,6 +25,10 @@ impl Waiting {
         self.0.insert(flow, Held::default());
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn contains(&self, flow: FlowId) -> bool {
         // Nearly always nobody waits, and then nothing is hashed.
         !self.0.is_empty() && self.0.contains_key(&flow)

@@ -12,6 +12,7 @@ mod configuration;
 mod file_watch;
 mod keys;
 mod network;
+mod port;
 mod reports;
 mod retention;
 mod start;
@@ -38,6 +39,7 @@ use self::clients::ClientSource;
 use self::clock::ClockWatch;
 use self::file_watch::FileWatch;
 use self::keys::KeyChanges;
+use self::port::PortWatch;
 use self::reports::Reports;
 use crate::admin::changes::ChangeRequests;
 use crate::admin::status::StatusRequests;
@@ -49,6 +51,7 @@ use crate::stack::wiped;
 use crate::worker::{Call, Recording, WorkerError, Workers, policy_label, unix_now};
 
 pub use self::configuration::waiting_for_restart;
+pub use self::port::OwnDatagram;
 pub use self::start::Start;
 
 /// A registry change is in force within 2 s; one poll is one small query.
@@ -85,6 +88,7 @@ pub struct Gateway {
     present: Present,
     reports: Reports,
     health: Health,
+    port: PortWatch,
     status: StatusRequests,
     changes: ChangeRequests,
     started: Timestamp,
@@ -118,6 +122,7 @@ impl Gateway {
         let mut registry = every(REGISTRY_POLL);
         let mut presence = every(PRESENCE);
         let mut file = every(FILE_POLL);
+        let mut port = every(port::INTERVAL);
         let mut clock = ClockWatch::new(Instant::now(), now());
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -138,6 +143,7 @@ impl Gateway {
                         self.reload("the file has changed").await?;
                     }
                 }
+                _ = port.tick() => self.port.turn(&self.health),
                 () = self.retention.due() => {
                     self.retention.start(&self.config.audit.retention, &self.config.gateway.name, now());
                 }

@@ -18,6 +18,7 @@ use super::clients::ClientSource;
 use super::file_watch::FileWatch;
 use super::keys::KeyChanges;
 use super::network::Network;
+use super::port::PortWatch;
 use super::reports::Reports;
 use super::{Gateway, configuration, join, network, now, retention, start_shipping, unseal, worker_error};
 use crate::admin::{ControlSocket, changes::changes_channel, serve_probes, status::status_channel};
@@ -102,6 +103,8 @@ impl Gateway {
             health: health.clone(),
             calls: calling,
         };
+        let port = PortWatch::new(&listening).or_user("cannot open a socket to watch the own port with")?;
+        health.watch_ports(port.own().or_unexpected("a socket without an address")?);
         let mut workers = Workers::spawn(setup).await.map_err(worker_error)?;
         health.report(ConditionCode::UdpBound, true, format!("bound: {}", join(&listening)));
         configuration::warn_about_buffers(&receive_buffers);
@@ -170,6 +173,7 @@ impl Gateway {
             present: Present::default(),
             reports,
             health,
+            port,
             status,
             changes,
             started,

@@ -10,9 +10,12 @@ use vmsgate_tunnel::flow;
 use vmsgate_tunnel::peer;
 
 use super::{Gateway, worker_error};
-use crate::admin::status::{AuditStatus, Expiring, IdentityStatus, SessionStatus, Status, Totals, Traffic};
+use crate::admin::ProcessStatus;
+use crate::admin::status::{
+    AuditStatus, Expiring, IdentityStatus, QueueStatus, SessionStatus, Status, Totals, Traffic, WorkerLoad,
+};
 use crate::control::warnings::expires_soon;
-use crate::worker::Report;
+use crate::worker::{Load, Report};
 
 impl Gateway {
     pub(super) async fn status(&self) -> Result<Status, CliError> {
@@ -39,9 +42,18 @@ impl Gateway {
                 text: health.reason().to_owned(),
                 queued: health.queued as u64,
                 queue_limit: health.capacity as u64,
+                behind_ms: health.behind_ms,
+                written: health.written,
+                lost: health.lost,
             },
             shipping: self.shipping.status(),
             totals: totals(&report),
+            loads: report.loads.iter().map(load).collect(),
+            key_changes: QueueStatus {
+                queued: self.calls.len() as u64,
+                limit: self.calls.max_capacity() as u64,
+            },
+            process: ProcessStatus::now(),
             identities: self.identities.iter().map(|identity| using(identity, &sessions)).collect(),
             expiring: self.expiring(now),
             expired: self.clients.ends(now).filter(|(_, end)| *end <= now).count() as u64,
@@ -73,16 +85,33 @@ fn totals(report: &Report) -> Totals {
     let owned = |counts: &BTreeMap<&'static str, u64>| {
         counts.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect()
     };
+    let mut denials: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for ((role, service), count) in &report.refusals.by_role {
+        denials.entry(role.to_string()).or_default().insert(service.to_string(), *count);
+    }
+    let servers = report.tally.servers.iter();
     let drops = report.counters.drops().filter(|(_, count)| *count > 0);
     Totals {
         flows_open: report.flows as u64,
         flows_opened: report.counters.flows_opened,
         bandwidth_waits: report.counters.turns_waited,
         flows_refused: owned(&report.refusals.denials),
+        flows_closed: owned(&report.tally.closed),
+        denials,
+        servers: servers.map(|(server, moved)| (server.to_string(), traffic(*moved))).collect(),
         handshakes_accepted: report.counters.handshakes,
         handshakes_rejected: owned(&report.refusals.rejections),
         traffic: traffic(report.counters.traffic),
         drops: drops.map(|(reason, count)| (reason.to_owned(), count)).collect(),
+    }
+}
+
+fn load(load: &Load) -> WorkerLoad {
+    WorkerLoad {
+        busy_seconds: load.busy.as_secs_f64(),
+        handover: QueueStatus { queued: load.handover as u64, limit: load.handover_limit as u64 },
+        unrecorded_flows: load.unrecorded_flows as u64,
+        send_bytes: load.send_bytes as u64,
     }
 }
 

@@ -39,7 +39,7 @@ use tokio::task::JoinSet;
 use vmsgate_audit::Database;
 use vmsgate_config::Ship;
 
-pub use report::{ShipStatus, summary};
+pub use report::{ShipState, ShipStatus, summary};
 
 use report::Report;
 use shipper::Shipper;

@@ -13,6 +13,7 @@ use super::core::Core;
 use super::handover::{Misdirected, Parcel};
 use crate::forward::Forward;
 use crate::forward::tun::Arrived;
+use crate::run::OwnDatagram;
 
 /// Packets or trains taken from the kernel before the sockets are served again.
 const LAN_BATCH: usize = 32;
@@ -33,6 +34,9 @@ impl Core {
     /// Takes what one socket received.
     pub fn handle_batch(&mut self, batch: &RecvBatch, now: Instant) {
         for datagram in batch.datagrams() {
+            if datagram.bytes.len() == OwnDatagram::LEN && self.health.heard(datagram.from, datagram.bytes) {
+                continue;
+            }
             self.take_datagram(datagram.from, datagram.bytes, now);
         }
         let dropped = self.couriers.send_off();

@@ -26,6 +26,7 @@ use super::asks::{AskLimits, Call};
 use super::evidence::{Clearance, Evidence, Recording};
 use super::handover::Couriers;
 use super::outlets::Outlets;
+use super::tally::{Load, Tally};
 use super::{Command, CoreSetup, Ended, Report, SharedCore, unix_now};
 use crate::admin::changes::Foreseen;
 use crate::forward::proxy::Proxy;
@@ -50,7 +51,8 @@ pub struct Core {
     pub(super) calls: mpsc::Sender<Call>,
     pub(super) ask_limits: AskLimits,
     evidence: Option<Evidence>,
-    health: Health,
+    tally: Tally,
+    pub(super) health: Health,
     worker: u8,
     pub(super) mtu: usize,
     /// One inner packet with room for padding.
@@ -90,6 +92,7 @@ impl Core {
                 calls: setup.calls,
                 ask_limits: AskLimits::default(),
                 evidence: None,
+                tally: Tally::default(),
                 health: setup.health,
                 worker: setup.worker,
                 mtu: usize::from(setup.stack.mtu),
@@ -277,8 +280,21 @@ impl Core {
             flows: self.state.flows().len(),
             counters: self.state.counters().clone(),
             refusals: self.state.refusals().clone(),
+            tally: self.tally.with_live(self.state.flows().iter()),
+            loads: vec![self.load()],
             sessions: self.state.sessions().collect(),
             at: now,
+        }
+    }
+
+    fn load(&self) -> Load {
+        let (handover, handover_limit) = self.couriers.waiting_for(self.worker);
+        Load {
+            busy: tokio::runtime::Handle::current().metrics().worker_total_busy_duration(0),
+            handover,
+            handover_limit,
+            unrecorded_flows: self.waiting.len(),
+            send_bytes: self.outlets.queued_bytes(),
         }
     }
 
@@ -287,8 +303,14 @@ impl Core {
         let Drained { mut cut, mut ended } = Drained::default();
         while let Some(event) = self.state.poll_event() {
             match &event {
-                GatewayEvent::FlowOpened { flow, at } if !flow.allowed.control => self.flow_opened(flow, *at),
-                GatewayEvent::FlowClosed { flow, reason, reset_at, .. } => {
+                GatewayEvent::FlowOpened { flow, at } if !flow.allowed.control => {
+                    self.tally.opened(&flow.allowed.server);
+                    self.flow_opened(flow, *at);
+                }
+                GatewayEvent::FlowClosed { flow, reason, reset_at, traffic, .. } => {
+                    if !flow.allowed.control {
+                        self.tally.closed(&flow.allowed.server, *reason, *traffic);
+                    }
                     self.waiting.end(flow.id);
                     self.proxy.flow_closed(flow.id, *reason);
                     cut += u64::from(matches!(reason, CloseReason::Policy | CloseReason::TlsRequired));

@@ -65,8 +65,36 @@ impl Couriers {
         dropped
     }
 
+    /// How many parcels wait for a worker, and how many may.
+    pub fn waiting_for(&self, worker: u8) -> (usize, usize) {
+        self.to.get(usize::from(worker)).map_or((0, QUEUE), |to| (QUEUE - to.capacity(), QUEUE))
+    }
+
     /// Sends a packet from the recording network. Answers whether there was room.
     pub fn send_frame(&self, worker: u8, frame: Frame) -> bool {
         self.to.get(usize::from(worker)).is_some_and(|to| to.try_send(Parcel::Lan(Box::new(frame))).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_worker_is_counted_and_what_finds_no_room_is_dropped() {
+        let (mut queues, couriers) = couriers(2);
+        let mut couriers = couriers();
+        let from = SocketAddr::from(([192, 0, 2, 1], 1));
+        let pass = |couriers: &mut Couriers| {
+            couriers.collect(Handover { worker: 1, initiator: None }, from, b"datagram");
+            couriers.send_off()
+        };
+        assert_eq!(couriers.waiting_for(1), (0, QUEUE));
+        assert_eq!((0..QUEUE).map(|_| pass(&mut couriers)).sum::<usize>(), 0);
+        assert_eq!(couriers.waiting_for(1), (QUEUE, QUEUE));
+        assert_eq!(pass(&mut couriers), 1);
+        queues[1].try_recv().unwrap();
+        assert_eq!(couriers.waiting_for(1), (QUEUE - 1, QUEUE));
+        assert_eq!(couriers.waiting_for(0), (0, QUEUE));
     }
 }

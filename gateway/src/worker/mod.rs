@@ -12,6 +12,7 @@ mod handover;
 mod outlets;
 mod pool;
 mod steering;
+mod tally;
 mod tasks;
 mod transmit;
 
@@ -41,6 +42,7 @@ pub use self::evidence::Recording;
 use self::handover::{Couriers, Parcel};
 pub use self::pool::{Workers, WorkersSetup};
 pub use self::steering::program as steering;
+pub use self::tally::{Load, Tally};
 use crate::admin::changes::Foreseen;
 use crate::control::ControlState;
 use crate::forward::proxy::ProxySettings;
@@ -129,6 +131,9 @@ pub struct Report {
     pub flows: usize,
     pub counters: vmsgate_tunnel::counters::Counters,
     pub refusals: RefusalTotals,
+    pub tally: Tally,
+    /// Of each worker, in their order.
+    pub loads: Vec<Load>,
     pub sessions: Vec<SessionStatus>,
     pub at: Instant,
 }

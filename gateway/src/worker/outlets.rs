@@ -55,6 +55,11 @@ impl Outlets {
         self.outlets.iter().all(|outlet| outlet.queue.has_room(datagrams, len))
     }
 
+    /// What waits in all queues.
+    pub fn queued_bytes(&self) -> usize {
+        self.outlets.iter().map(|outlet| outlet.queue.queued_bytes()).sum()
+    }
+
     /// Sends now what has grown to a full train, while it is still in the processor's cache.
     pub fn flush_long(&mut self) {
         if self.outlets.iter().any(|outlet| outlet.queue.queued_bytes() >= LONG) {

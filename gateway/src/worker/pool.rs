@@ -216,6 +216,8 @@ impl Report {
         self.flows += other.flows;
         self.counters.add(&other.counters);
         self.refusals.add(&other.refusals);
+        self.tally.add(other.tally);
+        self.loads.extend(other.loads);
         self.sessions.extend(other.sessions);
     }
 }

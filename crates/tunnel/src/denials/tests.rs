@@ -70,3 +70,20 @@ fn too_many_folds_come_out_early_and_none_is_lost() {
     }
     assert_eq!(seen + collect(&mut refusals, now + WINDOW).len(), 10_000);
 }
+
+#[test]
+fn roles_and_services_are_counted_by_name_up_to_a_bound_and_none_is_lost() {
+    let mut refusals = Refusals::default();
+    for at in 0..2 * MAX_NAMED {
+        let service: Arc<str> = format!("service-{at}").into();
+        refusals.count(&"smart-client".into(), Some(&service));
+    }
+    refusals.count(&"smart-client".into(), None);
+    let mut totals = refusals.totals().clone();
+    assert_eq!(totals.by_role.len(), MAX_NAMED + 1);
+    assert_eq!(totals.by_role.values().sum::<u64>(), 2 * MAX_NAMED as u64 + 1);
+    let other: (Arc<str>, Arc<str>) = (OTHER.into(), OTHER.into());
+    assert_eq!(totals.by_role[&other], MAX_NAMED as u64 + 1);
+    totals.add(refusals.totals());
+    assert_eq!(totals.by_role[&other], 2 * (MAX_NAMED as u64 + 1));
+}

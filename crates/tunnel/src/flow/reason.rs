@@ -28,6 +28,21 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    pub const ALL: [Self; Self::Shutdown as usize + 1] = [
+        Self::Finished,
+        Self::Reset,
+        Self::ServerRefused,
+        Self::ServerUnreachable,
+        Self::ClientUnreachable,
+        Self::Idle,
+        Self::Evicted,
+        Self::Policy,
+        Self::TlsRequired,
+        Self::ClientBlocked,
+        Self::AuditUnavailable,
+        Self::Shutdown,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             CloseReason::Finished => "finished",

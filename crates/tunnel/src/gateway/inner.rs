@@ -223,6 +223,8 @@ impl GatewayState {
         self.counters.count(Drop::Denied);
         let unix = self.unix(now);
         if let Some(session) = self.peers.get(at as usize).and_then(|peer| peer.session.as_ref()) {
+            self.refusals
+                .count(&session.info.client.role, self.policy.service_at(destination, protocol, port));
             self.refusals.deny(&session.info, (destination, protocol, port), refusal, (now, unix));
         }
     }
