@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::process::InTime;
+use crate::{checkout, process::InTime};
 
 /// How many filters of system calls it makes of the unit: families of sockets, flags, calls.
 pub const FILTERS: u32 = 3;
@@ -30,7 +30,7 @@ pub fn lack() -> Option<String> {
 /// A file below `deploy/systemd`.
 #[must_use]
 pub fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/systemd").join(name)
+    checkout().join("deploy/systemd").join(name)
 }
 
 /// `command`, which starts `program` as its user, under the unit: its view before the user is changed, its calls after.
@@ -38,7 +38,7 @@ pub fn file(name: &str) -> PathBuf {
 /// # Errors
 /// When the command does not start the program.
 pub fn confine(command: &Command, program: &Path, units: &[&str], state: &Path) -> Result<Command> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("under_unit.py");
+    let script = checkout().join("tests/under_unit.py");
     let files: Vec<_> = units.iter().map(|name| file(name).display().to_string()).collect();
     let files = files.join(",");
     let arguments: Vec<_> = command.get_args().collect();
