@@ -18,7 +18,7 @@ mod ship;
 mod stack;
 mod worker;
 
-use std::process::ExitCode;
+use std::{env, path::Path, process::ExitCode};
 
 use clap::Parser;
 use vmsgate_cli::{
@@ -32,7 +32,14 @@ use crate::{
     commands::Context,
 };
 
+/// The program that this one is too, when it is called so.
+const KEYS: &str = "vmsgate-keys";
+
 fn main() -> ExitCode {
+    // In the image both names lead here: what the two programs have in common is in it once.
+    if env::args_os().next().is_some_and(|name| Path::new(&name).file_name() == Some(KEYS.as_ref())) {
+        return vmsgate_keys::command_line();
+    }
     run_main(|| {
         vmsgate_nss::use_linked_services().or_unexpected("cannot set up name resolution")?;
         let Cli { output, installation, command } = Cli::parse();

@@ -43,6 +43,8 @@
 mod actor;
 mod atomic_file;
 mod backup;
+#[allow(unreachable_pub, reason = "as in a binary, `pub` means for the other modules of it")]
+mod command_line;
 mod data_dir;
 mod kdf;
 mod keystore;
@@ -56,6 +58,7 @@ mod seal;
 pub use actor::{Actor, User};
 pub use atomic_file::{Existing, write_private};
 pub use backup::{Backup, BackupError, Occupant, OpenBackup};
+pub use command_line::command_line;
 pub use data_dir::{DataDir, InitError, Installation};
 pub use keystore::{Keystore, KeystoreError, Problem};
 pub use material::{Fingerprint, KeyError, PresharedKey, PrivateKey, PublicKey};

@@ -1,9 +1,9 @@
 //! `passwd`: the same master key under another passphrase.
 
+use crate::{Existing, Keystore};
 use vmsgate_cli::CliError;
-use vmsgate_keys::{Existing, Keystore};
 
-use crate::{
+use crate::command_line::{
     cli::PasswdArgs,
     context::{Context, SCHEMA_VERSION, keystore_error, registry_error},
     secrets,

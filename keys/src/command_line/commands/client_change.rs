@@ -1,11 +1,11 @@
 //! `client suspend`, `resume`, `expire`. None of them needs the passphrase: cutting somebody off must be
 //! possible at once.
 
+use crate::Applied;
 use jiff::Timestamp;
 use vmsgate_cli::CliError;
-use vmsgate_keys::Applied;
 
-use crate::{
+use crate::command_line::{
     cli::{Expiry, SuspendArgs},
     commands::client_report::{ClientReport, expiry},
     context::{Context, SCHEMA_VERSION, change_client},

@@ -1,10 +1,10 @@
 //! What a profile has to say about the gateway: from the configuration, or without one from `init`.
 
+use crate::{Settings, TunnelRanges};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use vmsgate_cli::{CliError, time::TimeArg};
 use vmsgate_config::{Config, address::Endpoint, catalogue, nearest};
-use vmsgate_keys::{Settings, TunnelRanges};
 
 pub struct Site {
     pub gateway_name: String,

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use crate::{Backup, BackupError, Holdings, OpenBackup};
 use jiff::Timestamp;
 use serde::Serialize;
 use vmsgate_cli::{CliError, Table, human};
-use vmsgate_keys::{Backup, BackupError, Holdings, OpenBackup};
 
-use crate::{
+use crate::command_line::{
     cli::RestoreArgs,
     commands::identity_report::IdentityReport,
     context::{Context, SCHEMA_VERSION},

@@ -1,6 +1,6 @@
 //! `vmsgate-keys`: makes an installation and says who may connect.
-
-#![allow(unreachable_pub, reason = "a binary has no outside: `pub` means for the other modules")]
+//!
+//! In the library, so that `vmsgate` can be it too.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,9 @@ mod site;
 use cli::{Cli, ClientCommand, Command, GatewayCommand};
 use context::Context;
 
-fn main() -> ExitCode {
+/// The program `vmsgate-keys`, from its arguments to its exit status.
+#[must_use]
+pub fn command_line() -> ExitCode {
     run_main(|| {
         vmsgate_nss::use_linked_services().or_unexpected("cannot set up name resolution")?;
         let cli = Cli::parse();

@@ -1,13 +1,13 @@
 //! What every command starts from: the printer, and the installation that it works on.
 
+use crate::{
+    Actor, Applied, Change, Client, DataDir, Keystore, KeystoreError, MasterKey, Registry, RegistryError,
+};
 use tokio::sync::OnceCell;
 use vmsgate_cli::{CliError, Printer, args::InstallationArgs};
 use vmsgate_config::Config;
-use vmsgate_keys::{
-    Actor, Applied, Change, Client, DataDir, Keystore, KeystoreError, MasterKey, Registry, RegistryError,
-};
 
-use crate::{secrets, site::Site};
+use crate::command_line::{secrets, site::Site};
 
 /// The version of every JSON document of this program.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::{Passphrase, PassphraseError};
 use vmsgate_cli::{CliError, OrFail, WithHint};
-use vmsgate_keys::{Passphrase, PassphraseError};
 use zeroize::Zeroizing;
 
 const HOW: &str =

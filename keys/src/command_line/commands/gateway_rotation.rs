@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use crate::{Identity, IdentityState, Registry};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use vmsgate_cli::{CliError, Exit, Table, human};
-use vmsgate_keys::{Identity, IdentityState, Registry};
 
-use crate::{
+use crate::command_line::{
     commands::identity_report::IdentityReport,
     context::{Context, SCHEMA_VERSION, registry_error},
 };

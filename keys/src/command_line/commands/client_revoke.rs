@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{Applied, Cut, Registry};
 use jiff::Timestamp;
 use serde::Serialize;
 use vmsgate_cli::{CliError, Exit, human};
-use vmsgate_keys::{Applied, Cut, Registry};
 
-use crate::{
+use crate::command_line::{
     cli::RevokeArgs,
     commands::client_report::ClientReport,
     context::{Context, SCHEMA_VERSION, change_client, registry_error},

@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{DataDir, Fingerprint, PublicKey, Settings, TunnelRanges};
 use ipnet::IpNet;
 use serde::Serialize;
 use vmsgate_cli::{CliError, OrFail, WithHint};
 use vmsgate_config::{Config, STARTER_NAME, STARTER_TUNNEL};
-use vmsgate_keys::{DataDir, Fingerprint, PublicKey, Settings, TunnelRanges};
 
-use crate::{
+use crate::command_line::{
     cli::InitArgs,
     context::{Context, SCHEMA_VERSION, keystore_error},
     secrets,
@@ -23,7 +23,7 @@ pub async fn run(context: &Context, args: &InitArgs) -> Result<(), CliError> {
     let settings = settings(args, config.as_ref())?;
     let data = DataDir::new(context.installation.data_dir(config.as_ref().map(|c| c.gateway.data.as_path())));
     if data.keystore().exists() {
-        return Err(keystore_error(vmsgate_keys::KeystoreError::Exists { path: data.keystore() }));
+        return Err(keystore_error(crate::KeystoreError::Exists { path: data.keystore() }));
     }
     let passphrase = secrets::new_passphrase(context.installation.passphrase_file.as_deref())?;
 

@@ -2,15 +2,15 @@
 
 use std::{io, path::Path};
 
+use crate::{Client, Invitation, Invitee, PresharedKey, PublicKey};
 use jiff::{SignedDuration, Timestamp};
 use rand_core::{OsRng, RngCore};
 use serde::Serialize;
 use vmsgate_cli::{CliError, WithHint, human};
 use vmsgate_exchange::Token;
-use vmsgate_keys::{Client, Invitation, Invitee, PresharedKey, PublicKey};
 use zeroize::Zeroizing;
 
-use crate::{
+use crate::command_line::{
     cli::InviteArgs,
     commands::{
         client_report::ClientReport,
@@ -43,7 +43,7 @@ pub async fn run(context: &Context, args: InviteArgs) -> Result<(), CliError> {
         }
         _ => {
             let known = registry.client(&name).await.map_err(|error| match error {
-                vmsgate_keys::RegistryError::NoSuchClient { nearest: None, .. } => {
+                crate::RegistryError::NoSuchClient { nearest: None, .. } => {
                     registry_error(error).hint("for a new client, say --role and --operator")
                 }
                 other => registry_error(other),

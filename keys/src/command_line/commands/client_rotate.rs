@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use vmsgate_cli::{CliError, human};
 
-use crate::{
+use crate::command_line::{
     cli::RotateArgs,
     commands::{
         new_profile::{DeviceKeys, GatewayFacts, Output, commit_and_show},

@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path};
 
+use crate::{Backup, BackupError, Keystore};
 use vmsgate_cli::{CliError, human};
-use vmsgate_keys::{Backup, BackupError, Keystore};
 
-use crate::context::{Context, SCHEMA_VERSION, keystore_error, registry_error};
+use crate::command_line::context::{Context, SCHEMA_VERSION, keystore_error, registry_error};
 
 pub async fn run(context: &Context, out: &Path) -> Result<(), CliError> {
     let failed = |error: BackupError| {

@@ -2,14 +2,14 @@
 
 use std::{io, net::IpAddr, path::Path};
 
+use crate::{Change, Client, PresharedKey, PrivateKey, Profile, PublicKey, Registry};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Serialize;
 use vmsgate_cli::{CliError, WithHint};
 use vmsgate_config::address::Endpoint;
-use vmsgate_keys::{Change, Client, PresharedKey, PrivateKey, Profile, PublicKey, Registry};
 
-use crate::{
+use crate::command_line::{
     commands::{
         client_report::ClientReport,
         secret_output::{commit_with, qr_code},

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::{ClientName, Operator, PublicKey, Remark};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use vmsgate_cli::{
@@ -10,7 +11,6 @@ use vmsgate_cli::{
     time::{TimeArg, TimeArgError, parse_duration},
 };
 use vmsgate_config::address::Endpoint;
-use vmsgate_keys::{ClientName, Operator, PublicKey, Remark};
 
 /// Keys, clients and identities of a Vmsgate gateway
 ///

@@ -2,12 +2,12 @@
 
 use std::{fs, io, path::Path};
 
+use crate::{Change, Existing, write_private};
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use vmsgate_cli::{CliError, OrFail, Printer, WithHint};
-use vmsgate_keys::{Change, Existing, write_private};
 use zeroize::Zeroizing;
 
-use crate::context::registry_error;
+use crate::command_line::context::registry_error;
 
 /// Refused before anything is asked or changed.
 pub fn check_free(out: Option<&Path>) -> Result<(), CliError> {

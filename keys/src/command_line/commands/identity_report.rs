@@ -1,7 +1,7 @@
 //! How commands tell of an identity of the gateway.
 
+use crate::{Fingerprint, Identity};
 use serde::Serialize;
-use vmsgate_keys::{Fingerprint, Identity};
 
 /// An identity in JSON.
 #[derive(Serialize)]

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::{Client, Invitation, Registry, Seen, Standing};
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 use vmsgate_cli::{CliError, Style, Table, human};
 use vmsgate_config::profile::EXPIRY_WARNING;
-use vmsgate_keys::{Client, Invitation, Registry, Seen, Standing};
 
-use crate::context::{Context, SCHEMA_VERSION, addresses, registry_error};
+use crate::command_line::context::{Context, SCHEMA_VERSION, addresses, registry_error};
 
 /// A client in JSON: as stored, and whether it may connect now.
 #[derive(Serialize)]

@@ -2,11 +2,11 @@
 
 use std::io::{self, Read};
 
+use crate::{PresharedKey, PrivateKey};
 use vmsgate_cli::{CliError, OrFail, WithHint};
-use vmsgate_keys::{PresharedKey, PrivateKey};
 use zeroize::Zeroizing;
 
-use crate::context::Context;
+use crate::command_line::context::Context;
 
 /// A key has 44 characters; whoever sends more does not send a key.
 const MAX_INPUT: u64 = 256;

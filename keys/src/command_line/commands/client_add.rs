@@ -1,10 +1,10 @@
 //! `client add`: a new client and its profile.
 
+use crate::NewClient;
 use jiff::Timestamp;
 use vmsgate_cli::CliError;
-use vmsgate_keys::NewClient;
 
-use crate::{
+use crate::command_line::{
     cli::AddArgs,
     commands::{
         new_profile::{DeviceKeys, GatewayFacts, Output, commit_and_show},

@@ -4,7 +4,7 @@ use serde::Serialize;
 use vmsgate_audit::VerifyingKey;
 use vmsgate_cli::{CliError, Table, human};
 
-use crate::{
+use crate::command_line::{
     commands::identity_report::IdentityReport,
     context::{Context, SCHEMA_VERSION, registry_error},
 };
