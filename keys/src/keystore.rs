@@ -95,7 +95,11 @@ impl Keystore {
             .map_err(|error| KeystoreError::io(path, error))
     }
 
-    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+    /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// [`Problem`], for everything that `to_text` would not have written.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
         let mut lines = text.lines();
         match lines.next() {
             Some(HEADER) => {}
@@ -120,7 +124,8 @@ impl Keystore {
         if keystore.params.is_reasonable() { Ok(keystore) } else { Err(Problem::Parameters) }
     }
 
-    pub(crate) fn to_text(&self) -> String {
+    /// The text of the file.
+    pub fn to_text(&self) -> String {
         let lines = format!("{}sealed {}\n", self.lines_to_bind(), STANDARD.encode(self.sealed));
         let digest = Sha256::digest(&lines);
         let check: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();

@@ -214,7 +214,8 @@ fn dependencies(package: &str) -> BTreeSet<String> {
 }
 
 fn members() -> Vec<PathBuf> {
-    let members = ["gateway", "client-shim", "keys", "tests", "crates"].map(|name| checkout().join(name));
+    let members =
+        ["gateway", "client-shim", "keys", "fuzz", "tests", "crates"].map(|name| checkout().join(name));
     let (crates, programs): (Vec<_>, Vec<_>) = members.into_iter().partition(|path| path.ends_with("crates"));
     let crates =
         crates.iter().flat_map(|path| fs::read_dir(path).unwrap()).map(|entry| entry.unwrap().path());
