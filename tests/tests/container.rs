@@ -4,8 +4,8 @@
 
 use std::{
     fs,
-    os::unix::fs::chown,
-    path::PathBuf,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,8 @@ use vmsgate_tests::{
     topology::Family,
 };
 
+/// The image's own user.
+const USER: u32 = 10_001;
 /// `CAP_NET_ADMIN`, as /proc writes sets of capabilities.
 const NET_ADMIN: &str = "0000000000001000";
 const NONE: &str = "0000000000000000";
@@ -103,21 +105,26 @@ fn in_an_empty_volume_it_says_what_to_do_or_does_it_as_its_own_user() {
     if !can_run_container(&container::PROGRAMS) {
         return;
     }
-    let secret = tempfile::tempdir().unwrap();
-    let passphrase = secret.path().join("passphrase");
-    fs::write(&passphrase, "correct horse battery staple\n").unwrap();
-    chown(&passphrase, Some(10_001), None).unwrap();
-
     let puzzled = Container::new();
     let output = puzzled.run(None, &[]).unwrap().output_in_time().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && text.contains("set VMSGATE_ENDPOINT"), "{text}");
 
+    // As podman hands out a volume and a secret, and as Kubernetes does with `fsGroup`.
+    let folder = tempfile::tempdir().unwrap();
+    let of_the_user = passphrase(folder.path(), "of-the-user", Some(USER), 0o400);
+    works_at_once(&[of_the_user]);
+    let of_the_group = passphrase(folder.path(), "of-the-group", None, 0o440);
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    chown(&data, None, Some(USER)).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o2775)).unwrap();
+    works_at_once(&[of_the_group, format!("--volume={}:/data", data.display())]);
+}
+
+fn works_at_once(volumes: &[String]) {
     let container = Container::new();
-    let options = [
-        "--env=VMSGATE_ENDPOINT=vpn.example.org:51820".to_owned(),
-        format!("--volume={}:/run/secrets/vmsgate-passphrase:ro", passphrase.display()),
-    ];
+    let options = [&["--env=VMSGATE_ENDPOINT=vpn.example.org:51820".to_owned()], volumes].concat();
     let mut gateway = Process::start("podman run", container.run(None, &options).unwrap()).unwrap();
     let deadline = Instant::now() + PATIENCE;
     while !container.podman(&["healthcheck", "run"], &[]).output_in_time().unwrap().status.success() {
@@ -130,4 +137,13 @@ fn in_an_empty_volume_it_says_what_to_do_or_does_it_as_its_own_user() {
     assert!(profile.contains("Endpoint = vpn.example.org:51820"), "{profile}");
     let (status, output) = gateway.stop().unwrap();
     assert!(status.success(), "{output}");
+}
+
+/// The option that mounts a passphrase of that owner (or else of root and the user's group) and mode.
+fn passphrase(folder: &Path, name: &str, owner: Option<u32>, mode: u32) -> String {
+    let path = folder.join(name);
+    fs::write(&path, "correct horse battery staple\n").unwrap();
+    chown(&path, owner, Some(USER)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    format!("--volume={}:/run/secrets/vmsgate-passphrase:ro", path.display())
 }
