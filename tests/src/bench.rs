@@ -11,4 +11,5 @@ pub mod keys;
 pub mod memory;
 pub mod openings;
 pub mod report;
+pub mod restart;
 pub mod usage;

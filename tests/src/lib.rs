@@ -12,6 +12,7 @@ pub mod container;
 pub mod counted;
 pub mod curl;
 pub mod load;
+pub mod manager;
 pub mod netns;
 pub mod packets;
 pub mod process;

@@ -68,6 +68,8 @@ pub struct Session {
     pub ended: Option<String>,
     /// Why it ended.
     pub reason: Option<String>,
+    /// The session before a restart of the gateway that it takes up.
+    pub continues: Option<String>,
     /// How much went through.
     pub traffic: Traffic,
 }

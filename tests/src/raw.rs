@@ -42,9 +42,7 @@ pub struct Keys {
 /// # Errors
 /// When the profile is unusable or the socket fails.
 pub fn is_answered(host: &ClientHost, profile: &Profile, patience: Duration) -> Result<bool> {
-    let mut client = RawClient::silent(socket(host, profile)?, &Keys::of(profile)?);
-    client.initiate()?;
-    Ok(client.datagram(Instant::now() + patience)?.is_some())
+    RawClient::calling(host, profile)?.is_answered(patience)
 }
 
 /// A socket that is connected to the profile's gateway.
@@ -102,6 +100,24 @@ impl RawClient {
         let tunnel = Tunn::new(secret, gateway, keys.preshared, None, 1, None);
         let (v4, v6) = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
         Self { tunnel, socket, scratch: vec![0; LARGEST], v4, v6 }
+    }
+
+    /// Begins a handshake from `host`, and waits for nothing.
+    ///
+    /// # Errors
+    /// When the profile is unusable or the socket fails.
+    pub fn calling(host: &ClientHost, profile: &Profile) -> Result<Self> {
+        let mut client = Self::silent(socket(host, profile)?, &Keys::of(profile)?);
+        client.initiate()?;
+        Ok(client)
+    }
+
+    /// Whether anything comes from the gateway within `patience`.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn is_answered(&mut self, patience: Duration) -> Result<bool> {
+        Ok(self.datagram(Instant::now() + patience)?.is_some())
     }
 
     /// Sends `content`, whatever it is, encrypted as the tunnel's next packet.

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     binaries,
+    manager::ServiceManager,
     process::{Process, User, capture, command},
     profile::Profile,
     recording::Recording,
@@ -122,7 +123,20 @@ impl Site {
     /// # Errors
     /// When it ends, or is not ready in time.
     pub fn run_with(&mut self, command: Command) -> Result<()> {
-        let mut gateway = Process::start("vmsgate run", command)?;
+        self.take(Process::start("vmsgate run", command)?)
+    }
+
+    /// The same as a service manager starts it, with the sockets that it has.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready in time.
+    pub fn run_under(&mut self, manager: &ServiceManager) -> Result<()> {
+        // Its copies of the sockets end here: whoever waits for them to be closed may be the gateway.
+        let gateway = manager.passing(&self.run_command())?.start("vmsgate run")?;
+        self.take(gateway)
+    }
+
+    fn take(&mut self, mut gateway: Process) -> Result<()> {
         self.wait_until_ready(&mut gateway)?;
         self.gateway = Some(gateway);
         Ok(())

@@ -11,6 +11,8 @@ use std::{
 
 use vmsgate_tests::{
     curl::{self, Download},
+    process::capture,
+    product::Session,
     profile::Profile,
     relay::{Path, Relay},
     require::can_run,
@@ -21,22 +23,37 @@ use vmsgate_tests::{
     web::FILE_BYTES,
 };
 
-/// The product's promise: from the moment the gateway is back until the client works again.
-const PROMISE: Duration = Duration::from_secs(15);
+/// From the moment the gateway is back until the client works again. Generous for a machine with other work, and less than
+/// the 15 s after which a stock client would begin to look for the gateway by itself.
+const PROMISE: Duration = Duration::from_secs(10);
 
-#[test]
-fn a_stock_client_carries_on_within_fifteen_seconds_of_a_restart() {
-    let Some(mut site) = site() else { return };
-    let client = site.stock_client("anna-laptop", "smart-client").unwrap();
-    survives_restart(&mut site, || client.command("curl"), "http://192.168.10.10");
+/// How a run of the gateway ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Stop,
+    Crash,
 }
 
 #[test]
-fn the_shim_carries_on_within_fifteen_seconds_of_a_restart() {
+fn a_stock_client_carries_on_at_once_after_a_restart_and_its_sessions_are_linked() {
+    let Some(mut site) = site() else { return };
+    let client = site.stock_client("anna-laptop", "smart-client").unwrap();
+    survives(End::Stop, &mut site, || client.command("curl"), "http://192.168.10.10");
+}
+
+#[test]
+fn a_stock_client_carries_on_at_once_after_a_crash_and_its_sessions_are_linked() {
+    let Some(mut site) = site() else { return };
+    let client = site.stock_client("anna-laptop", "smart-client").unwrap();
+    survives(End::Crash, &mut site, || client.command("curl"), "http://192.168.10.10");
+}
+
+#[test]
+fn the_shim_carries_on_at_once_after_a_restart_and_its_sessions_are_linked() {
     let Some(mut site) = site() else { return };
     let client = ShimClient::up(&site, "anna-laptop", "smart-client").unwrap();
     let web = client.listens_for("mgmt", 80).unwrap();
-    survives_restart(&mut site, || client.command("curl"), &format!("http://{web}"));
+    survives(End::Stop, &mut site, || client.command("curl"), &format!("http://{web}"));
 }
 
 #[test]
@@ -56,11 +73,14 @@ fn a_download_survives_a_change_of_the_shims_address() {
     survives_roaming(&site, &relay, client.command("curl"), &format!("http://{web}"));
 }
 
-fn survives_restart(site: &mut Site, curl: impl Fn() -> Command, base: &str) {
+fn survives(end: End, site: &mut Site, curl: impl Fn() -> Command, base: &str) {
     let download = Download::start(curl(), &format!("{base}/steady")).unwrap();
     download.wait_for(2_000_000).unwrap();
 
-    site.stop().unwrap();
+    match end {
+        End::Stop => drop(site.stop().unwrap()),
+        End::Crash => site.kill().unwrap(),
+    }
     site.run().unwrap();
     let back = Instant::now();
     loop {
@@ -75,6 +95,21 @@ fn survives_restart(site: &mut Site, curl: impl Fn() -> Command, base: &str) {
     assert!(took < PROMISE, "back only after {took:?}");
     let fetched = curl::fetch(curl(), &format!("{base}/file")).unwrap();
     assert_eq!(fetched, (FILE_BYTES as u64, site.web.checksum.clone()));
+    is_one_presence(end, site);
+}
+
+/// The log has two sessions, of which the second says that it is the first one's continuation.
+fn is_one_presence(end: End, site: &Site) {
+    let sessions: Vec<Session> = site.records("sessions", &[]).unwrap();
+    let [now, before] = &sessions[..] else { panic!("{sessions:?}") };
+    let reason = match end {
+        End::Stop => "shutdown",
+        End::Crash => "gateway-crash",
+    };
+    assert_eq!(before.reason.as_deref(), Some(reason), "{before:?}");
+    assert_eq!((before.continues.as_deref(), now.ended.as_deref()), (None, None), "{sessions:?}");
+    assert_eq!(now.continues.as_ref(), Some(&before.session), "{now:?}");
+    capture(&mut site.vmsgate(&["audit", "verify"])).unwrap();
 }
 
 fn survives_roaming(site: &Site, relay: &Relay, curl: Command, base: &str) {

@@ -88,7 +88,8 @@ fn session(number: u64) -> Vec<Record> {
         to_client: Volume { bytes: 98_765_432, packets: 98_765 },
     };
     let event = |ms, event| Record::new(time(ms), event).under_policy(Label::new("0123456789abcdef"));
-    let mut records = vec![event(start, Event::SessionOpened(SessionOpened { session: session.clone() }))];
+    let mut records =
+        vec![event(start, Event::SessionOpened(SessionOpened { session: session.clone(), continues: None }))];
     for id in 0..FLOWS_PER_SESSION {
         let opened = start + id * 10;
         let flow = FlowSubject {
@@ -111,7 +112,8 @@ fn session(number: u64) -> Vec<Record> {
         records.push(event(opened + duration_ms, Event::FlowClosed(closing)));
     }
     let reason = Reason::new("idle");
-    let closing = SessionClosed { session, reason, opened: time(start), duration_ms, traffic };
+    let closing =
+        SessionClosed { session, reason, opened: time(start), duration_ms, traffic, continues: None };
     records.push(event(start + duration_ms, Event::SessionClosed(closing)));
     records
 }

@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::{
     chain::Hash,
@@ -46,6 +47,9 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionOpened {
     pub session: Arc<SessionSubject>,
+    /// The session that a restart of the gateway interrupted and this one takes up, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Uuid>,
 }
 
 /// The client now comes from another address; `session.source` is the new one.
@@ -53,6 +57,8 @@ pub struct SessionOpened {
 pub struct SessionRoamed {
     pub session: Arc<SessionSubject>,
     pub previous_source: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Uuid>,
 }
 
 /// Self-contained: this record alone tells the whole session.
@@ -63,6 +69,8 @@ pub struct SessionClosed {
     pub opened: UtcTime,
     pub duration_ms: u64,
     pub traffic: Traffic,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Uuid>,
 }
 
 /// A limit of bandwidth held packets of the session up, up to a minute's worth of them.
@@ -239,7 +247,7 @@ impl Event {
 
     pub fn session(&self) -> Option<&SessionSubject> {
         match self {
-            Self::SessionOpened(SessionOpened { session })
+            Self::SessionOpened(SessionOpened { session, .. })
             | Self::SessionRoamed(SessionRoamed { session, .. })
             | Self::SessionClosed(SessionClosed { session, .. })
             | Self::SessionLimited(SessionLimited { session, .. })

@@ -27,7 +27,7 @@ pub(crate) fn server_key(destination: &Destination) -> String {
 pub(crate) async fn follow(tx: &mut AnyConnection, entry: &Entry) -> Result<(), sqlx::Error> {
     let time = entry.record.time;
     match &entry.record.event {
-        Event::SessionOpened(SessionOpened { session }) => {
+        Event::SessionOpened(SessionOpened { session, .. }) => {
             put_session(tx, entry, session, Span::open(time), Traffic::default()).await
         }
         Event::SessionRoamed(SessionRoamed { session, .. }) => {

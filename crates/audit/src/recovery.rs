@@ -58,9 +58,9 @@ fn closing_record(row: &AnyRow, now: UtcTime) -> Result<Record, sqlx::Error> {
     let (policy, event) = latest.map_or((None, None), |record| (record.policy, Some(record.event)));
     let event = match event {
         Some(
-            Event::SessionOpened(SessionOpened { session })
-            | Event::SessionRoamed(SessionRoamed { session, .. }),
-        ) => Event::SessionClosed(SessionClosed { session, reason, opened, duration_ms, traffic }),
+            Event::SessionOpened(SessionOpened { session, continues })
+            | Event::SessionRoamed(SessionRoamed { session, continues, .. }),
+        ) => Event::SessionClosed(SessionClosed { session, reason, opened, duration_ms, traffic, continues }),
         Some(Event::FlowOpened(FlowOpened { session, flow })) => {
             Event::FlowClosed(FlowClosed { session, flow, reason, opened, duration_ms, traffic, tls: None })
         }

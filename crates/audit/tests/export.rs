@@ -35,7 +35,7 @@ async fn recorded() -> TestDb {
     test.append(&Chain::admin(), &acts).await;
     let mut moved = (*session(1)).clone();
     moved.source = "[2001:db9::7]:6000".parse().unwrap();
-    let roamed = SessionRoamed { session: moved.into(), previous_source: session(1).source };
+    let roamed = SessionRoamed { session: moved.into(), previous_source: session(1).source, continues: None };
     let rejected = HandshakeRejected {
         source: "198.51.100.77".parse().unwrap(),
         count: 2,

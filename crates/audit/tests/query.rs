@@ -17,8 +17,10 @@ async fn a_session_shows_its_latest_source_and_its_end() {
     let mut moved = (*session(1)).clone();
     moved.source = "[2001:db8::7]:6000".parse().unwrap();
     let previous_source = session(1).source;
-    let roamed =
-        Record::new(at(500), Event::SessionRoamed(SessionRoamed { session: moved.into(), previous_source }));
+    let roamed = Record::new(
+        at(500),
+        Event::SessionRoamed(SessionRoamed { session: moved.into(), previous_source, continues: None }),
+    );
     test.append(&gw1(), &[session_opened(0, 1), roamed]).await;
 
     let listing = sessions(&test.db, &any()).await.unwrap();
@@ -139,7 +141,7 @@ async fn a_reason_is_found_whole_and_by_nothing_that_looks_like_it() {
     let test = TestDb::new().await;
     let mut impostor = (*session(3)).clone();
     impostor.client = Label::new(r#""reason":"idle""#);
-    let event = vmsgate_audit::event::SessionOpened { session: impostor.into() };
+    let event = vmsgate_audit::event::SessionOpened { session: impostor.into(), continues: None };
     let impostor = Record::new(at(3), Event::SessionOpened(event));
     let records = [
         session_opened(0, 1),
@@ -168,7 +170,7 @@ async fn hostile_names_are_found_by_their_name_and_by_nothing_else() {
     for (n, name) in hostile.iter().enumerate() {
         let mut subject = (*session(100 + n as u128)).clone();
         subject.client = Label::new(name);
-        let event = vmsgate_audit::event::SessionOpened { session: subject.into() };
+        let event = vmsgate_audit::event::SessionOpened { session: subject.into(), continues: None };
         records.push(Record::new(at(1), Event::SessionOpened(event)));
     }
     test.append(&gw1(), &records).await;

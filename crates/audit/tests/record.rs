@@ -112,7 +112,10 @@ fn hostile_names_stay_inside_their_string() {
     ] {
         let mut subject = (*session(1)).clone();
         subject.client = Label::new(name);
-        let event = Event::SessionOpened(vmsgate_audit::event::SessionOpened { session: subject.into() });
+        let event = Event::SessionOpened(vmsgate_audit::event::SessionOpened {
+            session: subject.into(),
+            continues: None,
+        });
         let entry = Entry { chain: Chain::gateway(name), seq: 1, record: Record::new(at(0), event) };
         let text = entry.to_text();
         assert!(!text.contains(|c: char| c.is_control()), "{text}");
@@ -174,8 +177,11 @@ fn added_client() -> Record {
 }
 
 fn one_of_each() -> Vec<Record> {
-    let roamed =
-        SessionRoamed { session: session(1), previous_source: "[2001:db8::1]:4000".parse().unwrap() };
+    let roamed = SessionRoamed {
+        session: session(1),
+        previous_source: "[2001:db8::1]:4000".parse().unwrap(),
+        continues: None,
+    };
     let rejected = HandshakeRejected {
         source: "2001:db8::bad".parse().unwrap(),
         count: u64::MAX,

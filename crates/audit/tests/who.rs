@@ -83,13 +83,14 @@ async fn an_internet_address_is_the_clients_only_while_it_came_from_there() {
     let mut moved = (*session(1)).clone();
     moved.source = "198.51.100.4:6000".parse().unwrap();
     let previous_source = session(1).source;
-    let roamed = SessionRoamed { session: moved.clone().into(), previous_source };
+    let roamed = SessionRoamed { session: moved.clone().into(), previous_source, continues: None };
     let end = SessionClosed {
         session: moved.into(),
         reason: vmsgate_audit::Reason::new("idle"),
         opened: at(0),
         duration_ms: 60 * MINUTE as u64,
         traffic: traffic(1),
+        continues: None,
     };
     let records = [
         opened(1, 0),
@@ -118,7 +119,7 @@ async fn more_candidates_than_the_limit_are_said_to_be_there() {
 }
 
 fn opened(n: u128, ms: i64) -> Record {
-    Record::new(at(ms), Event::SessionOpened(SessionOpened { session: session(n) }))
+    Record::new(at(ms), Event::SessionOpened(SessionOpened { session: session(n), continues: None }))
 }
 
 fn closed(n: u128, from: i64, until: i64) -> Record {

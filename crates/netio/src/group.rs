@@ -73,6 +73,13 @@ impl BoundSocket {
     }
 }
 
+#[cfg(unix)]
+impl std::os::fd::AsFd for BoundSocket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::net::UdpSocket;

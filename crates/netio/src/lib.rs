@@ -4,12 +4,14 @@
 //! by one `recvmmsg` with generic receive offload) and leave in trains ([`SendQueue`], generic segmentation offload).
 //! The same holds for packets that the kernel routes ([`TunQueue`], [`Frame`], [`TunBatch`]).
 //! This crate knows sockets and bytes, and nothing of tunnels, clients or roles. `unsafe` is allowed
-//! in it: for the calls that make a TUN interface, for socket options that no crate knows, and for
-//! the processor's wide registers in a checksum.
+//! in it: for the calls that make a TUN interface, for socket options that no crate knows, for sockets that the process
+//! was started with, and for the processor's wide registers in a checksum.
 
 mod group;
 #[cfg(target_os = "linux")]
 mod icmp;
+#[cfg(target_os = "linux")]
+mod inherited;
 mod recv;
 mod send;
 mod send_now;
@@ -23,6 +25,8 @@ mod unacknowledged;
 pub use group::{BoundSocket, Instruction};
 #[cfg(target_os = "linux")]
 pub use icmp::{EchoError, EchoReply, EchoSocket};
+#[cfg(target_os = "linux")]
+pub use inherited::Inherited;
 pub use recv::{Datagram, RecvBatch};
 pub use send::{SendQueue, SendStats};
 pub use send_now::send_now;

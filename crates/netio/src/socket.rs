@@ -189,7 +189,7 @@ pub(crate) fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 }
 
 /// A smaller buffer works, with more loss under bursts: the caller compares and warns.
-fn enlarge_buffers(socket: &Socket) {
+pub(crate) fn enlarge_buffers(socket: &Socket) {
     let _ = socket.set_recv_buffer_size(WANTED_BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(WANTED_BUFFER_BYTES);
     // Beyond the system's limit, for whoever has CAP_NET_ADMIN.

@@ -38,6 +38,19 @@ pub struct SessionInfo {
     pub post_quantum: bool,
     /// The client's address outside.
     pub endpoint: SocketAddr,
+    /// The session that a restart interrupted and this one takes up.
+    pub continues: Option<Uuid>,
+}
+
+/// A session that ended with the gateway's last run, although its client was there.
+#[derive(Debug, Clone, Copy)]
+pub struct Interrupted {
+    pub client: Uuid,
+    pub session: Uuid,
+    /// Where the client was.
+    pub endpoint: SocketAddr,
+    /// A session that begins later is another one.
+    pub until: UnixMillis,
 }
 
 /// Why a session ended, stable names in the audit log.

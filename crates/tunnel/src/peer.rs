@@ -8,7 +8,7 @@ use x25519_dalek::PublicKey;
 
 use crate::bandwidth::Lines;
 use crate::bucket::Bucket;
-use crate::event::{ClientInfo, Rejection, SessionEnd, SessionInfo, UnixMillis};
+use crate::event::{ClientInfo, Interrupted, Rejection, SessionEnd, SessionInfo, UnixMillis};
 use crate::flow::Traffic;
 use crate::noise::Preshared;
 use crate::policy::RoleId;
@@ -121,6 +121,8 @@ pub(crate) struct Peer {
     /// The slot of the tunnel that authenticated data last: where packets to the client go.
     pub(crate) active: Option<u32>,
     pub(crate) session: Option<Session>,
+    /// What its next session takes up.
+    pub(crate) interrupted: Option<Interrupted>,
     /// What it may still open at once; none before the first flow.
     pub(crate) new_flows: Option<Bucket>,
     /// Its limits of bandwidth, if it has any.

@@ -7,7 +7,7 @@ use vmsgate_config::address::Endpoint;
 use vmsgate_keys::DataDir;
 
 use super::{Context, first_start};
-use crate::run::{Gateway, Start};
+use crate::run::{Gateway, Start, manager};
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -29,11 +29,14 @@ pub async fn execute(context: &Context, args: &RunArgs) -> Result<Exit, CliError
     let config_path = Some(context.installation.config_path().to_owned());
     let gateway =
         Gateway::start(Start { config, config_path, data, passphrase, actor: context.actor() }).await?;
+    manager::ready();
     let stop = async {
-        tokio::select! {
+        let reason = tokio::select! {
             _ = terminate.recv() => "sigterm",
             _ = interrupt.recv() => "sigint",
-        }
+        };
+        manager::stopping();
+        reason
     };
     let reload = async || {
         hangup.recv().await;

@@ -33,6 +33,7 @@ const SHAPE: Shape<SessionRow> = Shape {
         "to_client_bytes",
         "to_client_packets",
         "policy",
+        "continues",
     ],
     cells,
 };
@@ -74,5 +75,6 @@ fn cells(row: &SessionRow) -> Vec<String> {
     ];
     cells.extend(records::traffic(row.traffic));
     cells.push(records::text(row.policy.as_ref()));
+    cells.push(records::text(row.continues));
     cells
 }

@@ -1,26 +1,26 @@
 //! The registry as the packet loop wants it: all at the start, then only what changed.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 use vmsgate_audit::query::{self, Filter};
-use vmsgate_audit::{Database, Label, UtcTime};
+use vmsgate_audit::{Database, Label, Reason, UtcTime};
 use vmsgate_config::Config;
 use vmsgate_keys::registry::Revision;
 use vmsgate_keys::{
     Client, ClientState, Identity, Invitation, MasterKey, PublicKey, Registry, RegistryError, Standing,
 };
+use vmsgate_tunnel::event::Interrupted;
 use vmsgate_tunnel::peer::{ClientConfig, ClientKind};
 
 use super::translate;
 use crate::control::facts::Facts;
 use crate::worker::unix_now;
 
-/// A client that was connected so recently before the start still has its key pair and waits for answers.
-const RECENT: Duration = Duration::from_secs(180);
+/// A client that was connected so recently before the start still has its key pair and waits for answers. In
+/// milliseconds.
+const RECENT: u64 = 180_000;
 
 pub struct ClientSource {
     registry: Registry,
@@ -124,13 +124,9 @@ impl ClientSource {
         self.known = revision;
     }
 
-    /// Clients whose session ended with the gateway's last run, and where they were then.
-    pub async fn recently_connected(
-        &self,
-        gateway: &str,
-        clients: &[ClientConfig],
-    ) -> Vec<(Uuid, SocketAddr)> {
-        let since = unix_now().saturating_sub(RECENT.as_millis() as u64);
+    /// Sessions that ended with the gateway's last run, the last of each client.
+    pub async fn interrupted(&self, gateway: &str, clients: &[ClientConfig]) -> Vec<Interrupted> {
+        let since = unix_now().saturating_sub(RECENT);
         let since = Some(UtcTime::from_unix_ms(i64::try_from(since).unwrap_or(i64::MAX)));
         let limit = u32::try_from(clients.len()).unwrap_or(u32::MAX).saturating_add(1);
         let filter = Filter { since, limit, ..Filter::default() };
@@ -143,18 +139,19 @@ impl ClientSource {
         };
         let devices = clients.iter().filter(|client| client.kind == ClientKind::Device);
         let by_name: HashMap<&str, Uuid> = devices.map(|c| (&*c.info.name, c.info.id)).collect();
-        let cut_off = |reason: &str| reason == "shutdown" || reason == "gateway-crash";
-        let mine = sessions.iter().filter(|row| row.gateway == Label::new(gateway));
-        let interrupted =
-            mine.filter(|row| row.reason.as_ref().is_some_and(|reason| cut_off(reason.as_str())));
-        let mut places: HashMap<Uuid, SocketAddr> = HashMap::new();
-        for row in interrupted {
-            if let Some(id) = by_name.get(row.client.as_str()) {
-                // Newest first: the first place of a client is its last.
-                places.entry(*id).or_insert(row.source);
+        let mut last: HashMap<Uuid, Interrupted> = HashMap::new();
+        for row in sessions.iter().filter(|row| row.gateway == Label::new(gateway)) {
+            let cut_off = row.reason.as_ref().map(Reason::as_str);
+            if let (Some("shutdown" | "gateway-crash"), Some(ended)) = (cut_off, row.ended)
+                && let Some(&client) = by_name.get(row.client.as_str())
+            {
+                let until = u64::try_from(ended.unix_ms()).unwrap_or(0).saturating_add(RECENT);
+                let found = Interrupted { client, session: row.session, endpoint: row.source, until };
+                // Newest first.
+                last.entry(client).or_insert(found);
             }
         }
-        places.into_iter().collect()
+        last.into_values().collect()
     }
 
     fn translate(

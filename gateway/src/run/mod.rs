@@ -11,6 +11,7 @@ mod clock;
 mod configuration;
 mod file_watch;
 mod keys;
+pub mod manager;
 mod network;
 mod port;
 mod reports;

@@ -11,6 +11,7 @@ use vmsgate_netio::{BoundSocket, TunDevice, TunQueueFd};
 use vmsgate_netsetup::{Kernel, Plan, apply, drop_capabilities};
 use vmsgate_tunnel::gateway::shard::MAX_WORKERS;
 
+use super::manager::{self, Handed};
 use crate::hinted::hinted;
 use crate::worker::steering;
 
@@ -26,20 +27,22 @@ pub struct Network {
     pub kernel: Option<Kernel>,
 }
 
-/// How many workers a configuration asks for.
-pub fn workers(config: &Config) -> u8 {
+/// How many workers a configuration asks for: as many as there are sockets for, if some were handed over, or cores.
+pub fn workers(config: &Config, handed: &Handed) -> u8 {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let sockets = config.gateway.listen.iter().map(|address| handed.count(*address)).find(|count| *count > 0);
     match config.gateway.workers {
-        0 => u8::try_from(cores()).unwrap_or(MAX_WORKERS).min(MAX_WORKERS),
+        0 => u8::try_from(sockets.unwrap_or_else(cores)).unwrap_or(MAX_WORKERS).min(MAX_WORKERS),
         workers => workers,
     }
 }
 
 /// Opens everything. An error leaves nothing behind.
-pub fn open(config: &Config, workers: u8) -> Result<Network, CliError> {
+pub fn open(config: &Config, workers: u8, mut handed: Handed) -> Result<Network, CliError> {
     let sockets: Result<Vec<_>, CliError> =
-        config.gateway.listen.iter().map(|address| listen(*address, workers)).collect();
+        config.gateway.listen.iter().map(|address| listen(*address, workers, &mut handed)).collect();
     let sockets = sockets?;
+    handed.give_back();
     let all = || sockets.iter().flatten();
     let listening = sockets.iter().filter_map(|group| group.first()?.local_addr().ok()).collect();
     let receive_buffers = all().filter_map(|socket| socket.receive_buffer_bytes().ok()).collect();
@@ -53,10 +56,17 @@ pub fn open(config: &Config, workers: u8) -> Result<Network, CliError> {
     Ok(Network { sockets, listening, receive_buffers, queues, kernel })
 }
 
-fn listen(address: SocketAddr, workers: u8) -> Result<Vec<BoundSocket>, CliError> {
-    let hint = "free the port, or set `listen` in the section `[gateway]`";
-    let group = BoundSocket::group(address, workers.into());
-    let group = group.map_err(|error| CliError::user(error).hint(hint))?;
+fn listen(address: SocketAddr, workers: u8, handed: &mut Handed) -> Result<Vec<BoundSocket>, CliError> {
+    let group = match handed.claim(address, workers)? {
+        Some(group) => group,
+        None => {
+            let hint = "free the port, or set `listen` in the section `[gateway]`";
+            let group = BoundSocket::group(address, workers.into());
+            let group = group.map_err(|error| CliError::user(error).hint(hint))?;
+            manager::keep(address, &group);
+            group
+        }
+    };
     if let (Some(first), true) = (group.first(), workers > 1)
         && let Err(error) = first.steer(&steering(workers))
     {

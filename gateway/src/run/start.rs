@@ -17,6 +17,7 @@ use super::apply::Present;
 use super::clients::ClientSource;
 use super::file_watch::FileWatch;
 use super::keys::KeyChanges;
+use super::manager::Handed;
 use super::network::Network;
 use super::port::PortWatch;
 use super::reports::Reports;
@@ -53,9 +54,10 @@ struct Opened {
 
 impl Opened {
     async fn open(start: &Start) -> Result<Self, CliError> {
-        let workers = network::workers(&start.config);
+        let handed = Handed::take()?;
+        let workers = network::workers(&start.config, &handed);
         // While this is the only thread: with egress `tun` it gives up every right that later threads would inherit.
-        let network = network::open(&start.config, workers)?;
+        let network = network::open(&start.config, workers, handed)?;
         let keystore = Keystore::read(&start.data.keystore());
         let keystore = keystore.map_err(keystore_error)?;
         let master = keystore.open(&start.passphrase).map_err(keystore_error)?;
@@ -121,7 +123,7 @@ impl Gateway {
 
         let mut clients = ClientSource::new(registry, master, facts.clone());
         let all = clients.all(&config).await.map_err(registry_error)?;
-        let reconnect = clients.recently_connected(&config.gateway.name, &all).await;
+        let interrupted = clients.interrupted(&config.gateway.name, &all).await;
         workers.set_clients(all).await.map_err(worker_error)?;
         record_start(&audit.handle(), &listening, &config);
         let recording = Recording {
@@ -130,8 +132,9 @@ impl Gateway {
             on_failure: config.audit.on_failure,
             failure_grace: config.audit.failure_grace,
         };
+        // First, so that whoever comes by itself is known as the one that was there.
+        workers.reconnect(&interrupted).await.map_err(worker_error)?;
         workers.start(&recording).await.map_err(worker_error)?;
-        workers.reconnect(reconnect).await.map_err(worker_error)?;
         health.report(ConditionCode::RegistryReadable, true, "the registry was read");
         health.report(ConditionCode::ConfigurationInForce, true, "the configuration is in force");
 

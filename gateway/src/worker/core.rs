@@ -211,9 +211,9 @@ impl Core {
                 let _ = done.send(Foreseen { members, cuts });
             }
             Command::Directory(directory) => self.state.set_directory(directory),
-            Command::Reconnect(clients) => {
-                for (client, at) in clients {
-                    self.state.reconnect(client, at, now, &mut self.outlets);
+            Command::Reconnect(sessions) => {
+                for session in sessions {
+                    self.state.reconnect(session, now, &mut self.outlets);
                 }
             }
             // Nobody waits for a report any more: nothing to do.

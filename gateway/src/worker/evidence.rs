@@ -125,10 +125,12 @@ impl Evidence {
     pub fn record(&mut self, event: GatewayEvent) {
         match event {
             GatewayEvent::SessionOpened { session, at } => {
-                self.put(at, Event::SessionOpened(SessionOpened { session: subject(&session) }));
+                let (session, continues) = (subject(&session), session.continues);
+                self.put(at, Event::SessionOpened(SessionOpened { session, continues }));
             }
             GatewayEvent::SessionRoamed { session, from, at } => {
-                let event = SessionRoamed { session: subject(&session), previous_source: from };
+                let (session, continues) = (subject(&session), session.continues);
+                let event = SessionRoamed { session, previous_source: from, continues };
                 self.put(at, Event::SessionRoamed(event));
             }
             GatewayEvent::SessionClosed { session, reason, traffic: moved, opened, at, .. } => {
@@ -138,6 +140,7 @@ impl Evidence {
                     opened: time(opened),
                     duration_ms: at.saturating_sub(opened),
                     traffic: traffic(moved),
+                    continues: session.continues,
                 };
                 self.put(at, Event::SessionClosed(closed));
             }

@@ -17,7 +17,6 @@ mod tasks;
 mod transmit;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -28,7 +27,7 @@ use uuid::Uuid;
 use vmsgate_audit::{Hash, Label};
 use vmsgate_netio::{BindError, BoundSocket, TunQueueFd, UdpSocket};
 use vmsgate_tunnel::denials::RefusalTotals;
-use vmsgate_tunnel::event::UnixMillis;
+use vmsgate_tunnel::event::{Interrupted, UnixMillis};
 use vmsgate_tunnel::gateway::Settings;
 use vmsgate_tunnel::gateway::shard::Directory;
 use vmsgate_tunnel::netstack::StackConfig;
@@ -107,8 +106,8 @@ pub enum Command {
     },
     /// Asks whom there is, and what this policy would cut.
     Foresee(Arc<Policy>, oneshot::Sender<Foreseen>),
-    /// Clients that were connected before a restart, and where.
-    Reconnect(Vec<(Uuid, SocketAddr)>),
+    /// Sessions that ended with the last run.
+    Reconnect(Vec<Interrupted>),
     Report(oneshot::Sender<Report>),
     /// Ends every session; answers when all of it has been handed to the audit log and the sockets.
     Stop(oneshot::Sender<()>),

@@ -1,13 +1,12 @@
 //! All workers, as the supervisor sees them: each command goes to whom it is about, and the reports become one.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use vmsgate_netio::{BoundSocket, TunQueueFd};
+use vmsgate_tunnel::event::Interrupted;
 use vmsgate_tunnel::gateway::shard::{Directory, owner};
 use vmsgate_tunnel::netstack::StackConfig;
 use vmsgate_tunnel::peer::ClientConfig;
@@ -162,9 +161,9 @@ impl Workers {
     }
 
     /// Calls clients that were connected before a restart, where they were then.
-    pub async fn reconnect(&self, clients: Vec<(Uuid, SocketAddr)>) -> Result<(), WorkerError> {
+    pub async fn reconnect(&self, sessions: &[Interrupted]) -> Result<(), WorkerError> {
         for worker in 0..self.count() {
-            let own = clients.iter().filter(|(client, _)| owner(*client, self.count()) == worker);
+            let own = sessions.iter().filter(|session| owner(session.client, self.count()) == worker);
             self.send_to(worker, Command::Reconnect(own.copied().collect())).await?;
         }
         Ok(())

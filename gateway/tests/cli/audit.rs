@@ -128,7 +128,7 @@ fn destination() -> Destination {
 }
 
 fn opened(day: i64) -> Record {
-    Record::new(time(day), Event::SessionOpened(SessionOpened { session: session(day) }))
+    Record::new(time(day), Event::SessionOpened(SessionOpened { session: session(day), continues: None }))
 }
 
 fn flow_opened(day: i64) -> Record {
@@ -166,7 +166,14 @@ fn day(day: i64) -> Vec<Record> {
         traffic,
         tls: None,
     };
-    let closed = SessionClosed { session: session.clone(), reason, opened: opened_at, duration_ms, traffic };
+    let closed = SessionClosed {
+        session: session.clone(),
+        reason,
+        opened: opened_at,
+        duration_ms,
+        traffic,
+        continues: None,
+    };
     vec![
         opened(day),
         flow_opened(day),

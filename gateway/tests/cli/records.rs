@@ -59,7 +59,7 @@ pub(crate) async fn site_with_records() -> Site {
     let writer = AuditWriter::spawn(&database, Chain::gateway("gw-1"), config, at(0)).await.unwrap();
     let (anna, bo) = (session(1, "anna-laptop", "Anna Berg"), session(2, "bo-pc", "Bo \u{1b}[2J"));
     let events = [
-        (0, Event::SessionOpened(SessionOpened { session: anna.clone() })),
+        (0, Event::SessionOpened(SessionOpened { session: anna.clone(), continues: None })),
         (1, Event::FlowOpened(FlowOpened { session: anna.clone(), flow: flow() })),
         (
             2,
@@ -97,9 +97,10 @@ pub(crate) async fn site_with_records() -> Site {
                 opened: at(0),
                 duration_ms: 61_000,
                 traffic: traffic(),
+                continues: None,
             }),
         ),
-        (90, Event::SessionOpened(SessionOpened { session: bo })),
+        (90, Event::SessionOpened(SessionOpened { session: bo, continues: None })),
     ];
     for (seconds, event) in events {
         writer.handle().append(Record::new(at(seconds), event));

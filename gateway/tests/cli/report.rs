@@ -75,7 +75,8 @@ async fn hostile_names_are_text_on_the_page_and_it_refers_to_nothing() {
     let site = site_with_records().await;
     let name = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}\nx";
     let subject = session(7, name, name);
-    let opened = Event::SessionOpened(vmsgate_audit::event::SessionOpened { session: subject });
+    let opened =
+        Event::SessionOpened(vmsgate_audit::event::SessionOpened { session: subject, continues: None });
     add(&site, Chain::gateway("gw-1"), &[Record::new(at(100), opened)]).await;
     add(&site, Chain::admin(), &[admin(5, name, name)]).await;
     let (_, page) = report(&site, "report.html", &[]);

@@ -10,6 +10,7 @@ use vmsgate_tests::{
         flows::{self, Effort},
         keys, memory, openings,
         report::Report,
+        restart,
     },
     require::{can_run, has},
     site, stock,
@@ -47,6 +48,8 @@ enum Subject {
     Openings,
     /// The life of keys with 10,000 clients: handshakes with one identity and two, commands, 50 revocations
     Keys,
+    /// How long clients are without service while the gateway is restarted
+    Restart,
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the program's output")]
@@ -78,6 +81,9 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Keys) {
         keys::all(&mut report, arguments.repetitions)?;
+    }
+    if wanted(Subject::Restart) {
+        restart::all(&mut report, arguments.repetitions)?;
     }
     println!("{}", report.table());
     Ok(())

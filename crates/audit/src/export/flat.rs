@@ -6,7 +6,7 @@ use serde_json::Value;
 type Column = (&'static str, &'static [&'static str]);
 
 /// Columns may be added at the end; none is ever renamed.
-const COLUMNS: [Column; 38] = [
+const COLUMNS: [Column; 39] = [
     ("chain", &["/chain"]),
     ("seq", &["/seq"]),
     ("time", &["/time"]),
@@ -45,6 +45,7 @@ const COLUMNS: [Column; 38] = [
     ("object", &["/object"]),
     ("before", &["/before"]),
     ("after", &["/after"]),
+    ("continues", &["/continues"]),
 ];
 
 /// The names of the columns.

@@ -36,6 +36,8 @@ pub struct SessionRow {
     pub traffic: Traffic,
     /// The policy version of its latest record.
     pub policy: Option<Label>,
+    /// The session before a restart of the gateway that it takes up.
+    pub continues: Option<Uuid>,
 }
 
 pub async fn sessions(db: &Database, filter: &Filter) -> Result<Listing<SessionRow>, StoreError> {
@@ -74,10 +76,12 @@ pub(super) fn select(filter: &Filter) -> Select {
 fn to_row(row: &AnyRow, entry: Entry) -> Result<Option<SessionRow>, sqlx::Error> {
     let gateway = Label::new(entry.chain.gateway_name().unwrap_or_default());
     let policy = entry.record.policy;
-    let (session, reason) = match entry.record.event {
-        Event::SessionOpened(SessionOpened { session }) => (session, None),
-        Event::SessionRoamed(SessionRoamed { session, .. }) => (session, None),
-        Event::SessionClosed(SessionClosed { session, reason, .. }) => (session, Some(reason)),
+    let (session, reason, continues) = match entry.record.event {
+        Event::SessionOpened(SessionOpened { session, continues }) => (session, None, continues),
+        Event::SessionRoamed(SessionRoamed { session, continues, .. }) => (session, None, continues),
+        Event::SessionClosed(SessionClosed { session, reason, continues, .. }) => {
+            (session, Some(reason), continues)
+        }
         _ => return Ok(None),
     };
     let SessionSubject { id, client, operator, role, key, source, tunnel } = (*session).clone();
@@ -97,5 +101,6 @@ fn to_row(row: &AnyRow, entry: Entry) -> Result<Option<SessionRow>, sqlx::Error>
         last_seen,
         traffic,
         policy,
+        continues,
     }))
 }

@@ -66,7 +66,7 @@ pub fn traffic(n: u64) -> Traffic {
 }
 
 pub fn session_opened(ms: i64, n: u128) -> Record {
-    Record::new(at(ms), Event::SessionOpened(SessionOpened { session: session(n) }))
+    Record::new(at(ms), Event::SessionOpened(SessionOpened { session: session(n), continues: None }))
         .under_policy(Label::new("p1"))
 }
 
@@ -77,6 +77,7 @@ pub fn session_closed(opened: i64, ended: i64, n: u128) -> Record {
         opened: at(opened),
         duration_ms: (ended - opened) as u64,
         traffic: traffic(7),
+        continues: None,
     };
     Record::new(at(ended), Event::SessionClosed(event))
 }

@@ -15,6 +15,7 @@ fn session() -> SessionInfo {
         identity: [2; 32].into(),
         post_quantum: false,
         endpoint: "192.0.2.1:1".parse().unwrap(),
+        continues: None,
     }
 }
 

@@ -32,6 +32,7 @@ impl GatewayState {
                     tunnels: Vec::new(),
                     active: None,
                     session: None,
+                    interrupted: None,
                     new_flows: None,
                     lines: None,
                 }) as u32;

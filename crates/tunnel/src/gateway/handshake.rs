@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use uuid::Uuid;
 use x25519_dalek::PublicKey;
 
 use super::shard::{Handover, Initiator};
 use super::{GatewayState, TunnelSlot, send};
 use crate::counters::Drop;
-use crate::event::Rejection;
+use crate::event::{Interrupted, Rejection};
 use crate::guard::Admission;
 use crate::noise::{Identity, Initiation, Opened, Preshared, Proof, Refused, Tunnel, TunnelKeys};
 use crate::peer::{ClientKey, HeldKey, Peer};
@@ -245,18 +244,16 @@ impl GatewayState {
     }
 
     /// Begins a handshake with a client at the address where it was last seen: after a restart the client is back
-    /// at once, instead of when its own timers notice (15 s).
-    pub fn reconnect(
-        &mut self,
-        client: Uuid,
-        at: SocketAddr,
-        now: Instant,
-        datagrams: &mut impl DatagramSink,
-    ) {
-        let Some(&peer) = self.by_client.get(&client) else { return };
-        let unix = self.unix(now);
-        let Some(found) = self.peers.get(peer as usize) else { return };
-        if found.access.rejection(unix).is_some() || found.session.is_some() {
+    /// at once, instead of when its own timers notice (15 s). Its next session takes up the one before.
+    pub fn reconnect(&mut self, before: Interrupted, now: Instant, datagrams: &mut impl DatagramSink) {
+        let Some(&peer) = self.by_client.get(&before.client) else { return };
+        let (unix, at) = (self.unix(now), before.endpoint);
+        let Some(found) = self.peers.get_mut(peer as usize) else { return };
+        if found.session.is_some() {
+            return;
+        }
+        found.interrupted = Some(before);
+        if found.access.rejection(unix).is_some() {
             return;
         }
         // It answers to one of them: which key and which identity it uses is not known here.

@@ -89,9 +89,17 @@ impl GatewayState {
     ) {
         let (id, unix) = (self.new_id(now), self.unix(now));
         let Some(peer) = self.peers.get_mut(at as usize) else { return };
-        // Nothing is agreed outside a session.
-        let info =
-            SessionInfo { id, client: peer.info.clone(), key, identity, post_quantum: false, endpoint };
+        let interrupted = peer.interrupted.take().filter(|before| unix <= before.until);
+        let info = SessionInfo {
+            id,
+            client: peer.info.clone(),
+            key,
+            identity,
+            // Nothing is agreed outside a session.
+            post_quantum: false,
+            endpoint,
+            continues: interrupted.map(|before| before.session),
+        };
         self.events.push_back(GatewayEvent::SessionOpened { session: info.clone(), at: unix });
         let traffic = Traffic::default();
         peer.session = Some(Session { info, opened: now, last_seen: now, traffic, last_forwarded: None });

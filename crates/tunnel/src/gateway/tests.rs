@@ -28,7 +28,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::*;
 use crate::client::{ClientKeys, ClientSettings, ClientState};
-use crate::event::{Denial, SessionEnd};
+use crate::event::{Denial, Interrupted, SessionEnd};
 use crate::flow::{CloseReason, FlowId};
 use crate::packet::{Packet, Transport};
 use crate::peer::{ClientConfig, ClientKey, ClientKind};
@@ -38,6 +38,8 @@ use crate::sink::{DatagramQueue, InnerSink};
 
 const GATEWAY: &str = "192.0.2.1:51820";
 const SERVER: &str = "192.168.10.10:443";
+/// The session that a restart interrupted.
+const BEFORE: Uuid = Uuid::from_u128(7);
 
 /// One gateway with two clients, `alice` and `bob`.
 struct World {
@@ -110,6 +112,21 @@ fn settings_with(port: u16, require_tls: Option<Arc<str>>) -> Settings {
 }
 
 impl World {
+    /// What a run before knew of the first client.
+    fn interrupted(&self, until: UnixMillis) -> Interrupted {
+        let (client, endpoint) = (self.configs[0].info.id, self.outside[0]);
+        Interrupted { client, session: BEFORE, endpoint, until }
+    }
+
+    /// What the sessions that opened so far continue.
+    fn continued(&self) -> Vec<Option<Uuid>> {
+        let opened = self.events.iter().filter_map(|event| match event {
+            GatewayEvent::SessionOpened { session, .. } => Some(session.continues),
+            _ => None,
+        });
+        opened.collect()
+    }
+
     fn new() -> World {
         World::with_shard(Shard::whole())
     }
@@ -563,7 +580,7 @@ fn a_handshake_with_an_unknown_key_gets_no_answer_and_is_reported() {
 fn a_restarted_gateway_calls_a_client_that_it_knows_from_before() {
     let mut world = World::new();
     let mut out = DatagramQueue::default();
-    world.gateway.reconnect(world.configs[0].info.id, world.outside[0], world.now, &mut out);
+    world.gateway.reconnect(world.interrupted(u64::MAX), world.now, &mut out);
     let answers = world.carry_down(out);
     let mut queue = DatagramQueue::default();
     queue.datagrams.extend(answers.into_iter().map(|bytes| (GATEWAY.parse().unwrap(), bytes)));
@@ -571,8 +588,28 @@ fn a_restarted_gateway_calls_a_client_that_it_knows_from_before() {
     assert!(
         matches!(&world.events[0], GatewayEvent::SessionOpened { session, .. } if &*session.client.name == "alice")
     );
+    assert_eq!(world.continued(), [Some(BEFORE)]);
     world.send(0, &udp(ALICE, SERVER, b"no handshake of my own"));
     assert_eq!(world.egress.0.len(), 1);
+}
+
+#[test]
+fn a_session_takes_up_the_interrupted_one_once_and_only_for_a_while() {
+    let mut world = World::new();
+    let until = world.gateway.unix(world.now) + 180_000;
+    world.gateway.reconnect(world.interrupted(until), world.now, &mut DatagramQueue::default());
+    // It comes by itself: the call was lost.
+    world.connect(0);
+    assert_eq!(world.continued(), [Some(BEFORE)]);
+    world.pass_time(Duration::from_secs(600));
+    world.connect(0);
+    assert_eq!(world.continued(), [Some(BEFORE), None], "the next one begins anew");
+
+    let mut world = World::new();
+    world.gateway.reconnect(world.interrupted(until), world.now, &mut DatagramQueue::default());
+    world.pass_time(Duration::from_secs(181));
+    world.connect(0);
+    assert_eq!(world.continued(), [None]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whatever the state machine reports is a record afterwards, in the database, with the reason in the same words.
 
+use serde_json::Value;
 use vmsgate_audit::{AuditWriter, Chain, Create, Database, WriterConfig, entries};
 use vmsgate_tunnel::event::{ClientInfo, Rejection, SessionEnd};
 use vmsgate_tunnel::flow::{CloseReason, FirstBytes, FlowLimits, FlowTable};
@@ -40,6 +41,12 @@ async fn every_event_of_the_state_machine_becomes_a_record_with_its_reason() {
 
 /// Kinds and reasons of the records that events leave in a new database.
 async fn recorded(events: Vec<GatewayEvent>) -> Vec<(String, Option<String>)> {
+    let text = |record: &Value, member: &str| record[member].as_str().map(str::to_owned);
+    let records = records(events).await;
+    records.iter().map(|record| (text(record, "kind").unwrap(), text(record, "reason"))).collect()
+}
+
+async fn records(events: Vec<GatewayEvent>) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&folder.path().join("vmsgate.db"), Create::Yes).await.unwrap();
     let chain = Chain::gateway("gw-1");
@@ -67,10 +74,9 @@ async fn recorded(events: Vec<GatewayEvent>) -> Vec<(String, Option<String>)> {
 
     let stored = entries(&database, &chain, 0, 100).await.unwrap();
     let read = |text: &str| {
-        let record: serde_json::Value = serde_json::from_str(text).unwrap();
+        let record: Value = serde_json::from_str(text).unwrap();
         assert_eq!(record["policy"], "policy-1");
-        let text = |member: &str| record[member].as_str().map(str::to_owned);
-        (text("kind").unwrap(), text("reason"))
+        record
     };
     stored.iter().map(|entry| read(&entry.text)).collect()
 }
@@ -144,6 +150,7 @@ fn session() -> SessionInfo {
         identity: PublicKey::from([8; 32]),
         post_quantum: false,
         endpoint: "198.51.100.7:4000".parse().unwrap(),
+        continues: Some(uuid::Uuid::from_u128(1)),
     }
 }
 
@@ -206,4 +213,13 @@ fn rejected_handshakes() -> RejectedHandshakes {
         first: 0,
         last: 1,
     }
+}
+
+#[tokio::test]
+async fn every_record_of_a_session_itself_says_which_one_it_continues() {
+    let subjects = ["session.opened", "session.roamed", "session.closed"];
+    let records = records(events()).await;
+    let told = records.iter().filter(|record| subjects.contains(&record["kind"].as_str().unwrap()));
+    let told: Vec<_> = told.map(|record| record["continues"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, vec![uuid::Uuid::from_u128(1).to_string(); 3]);
 }

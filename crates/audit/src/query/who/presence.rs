@@ -67,7 +67,7 @@ pub(super) fn select(sighting: &Sighting) -> Select {
 fn to_move(row: &AnyRow, entry: Entry) -> Result<Option<Move>, sqlx::Error> {
     let index::Times { opened, ended, .. } = index::read_times(row)?;
     let (session, from) = match &entry.record.event {
-        Event::SessionOpened(SessionOpened { session }) => (session, opened),
+        Event::SessionOpened(SessionOpened { session, .. }) => (session, opened),
         Event::SessionRoamed(SessionRoamed { session, .. }) => (session, entry.record.time),
         // Tells nothing new, unless it is the only record that was kept.
         Event::SessionClosed(SessionClosed { session, .. }) => (session, opened),

@@ -83,7 +83,7 @@ fn a_restarted_gateway_that_calls_its_client_is_answered_under_the_registered_ke
     world.restart_gateway();
     world.offer_key();
     let mut out = DatagramQueue::default();
-    world.gateway.reconnect(world.configs[0].info.id, world.outside[0], world.now, &mut out);
+    world.gateway.reconnect(world.interrupted(u64::MAX), world.now, &mut out);
     assert_eq!(out.datagrams.len(), 2, "under either client key");
     let answers = world.carry_down(out);
     let mut queue = DatagramQueue::default();
