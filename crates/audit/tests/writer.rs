@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use support::*;
 use vmsgate_audit::{
-    AuditWriter, Chain, Create, Database, Entry, Event, HealthState, Progress, Reason, StopError,
-    WriterConfig,
+    AuditWriter, Chain, Create, Database, Entry, Event, HealthState, Label, Progress, Reason, Record,
+    StopError, WriterConfig,
     chain::verify,
+    event::SessionOpened,
     query::{Filter, flows, sessions},
 };
 
@@ -241,8 +242,10 @@ async fn a_crash_closes_what_was_open_with_the_last_known_counters() {
     let test = TestDb::new().await;
     let crashed = test.writer(1000).await;
     let handle = crashed.handle();
+    let continues = Some(session(9).id);
     for record in [
-        session_opened(0, 1),
+        Record::new(at(0), Event::SessionOpened(SessionOpened { session: session(1), continues }))
+            .under_policy(Label::new("p1")),
         session_opened(10, 2),
         flow_opened(20, 1, 1, "rec01"),
         flow_opened(30, 1, 2, "rec01"),
@@ -271,7 +274,7 @@ async fn a_crash_closes_what_was_open_with_the_last_known_counters() {
     let row = rows.iter().find(|row| row.session == session(1).id).unwrap();
     assert_eq!(row.reason, Some(Reason::GATEWAY_CRASH));
     assert_eq!((row.opened, row.ended, row.traffic), (at(0), Some(at(6000)), traffic(6)));
-    assert_eq!(row.policy.as_ref().unwrap().as_str(), "p1");
+    assert_eq!((row.policy.as_ref().unwrap().as_str(), row.continues), ("p1", continues));
     let row = rows.iter().find(|row| row.session == session(2).id).unwrap();
     assert_eq!(
         (row.reason.as_ref().unwrap().as_str(), row.traffic),
