@@ -90,6 +90,11 @@ impl ServiceManager {
         lock(&self.state.0).kept.push((name.to_owned(), socket.into()));
     }
 
+    /// Closes what it keeps, as when a service is stopped for good.
+    pub fn forget(&self) {
+        lock(&self.state.0).kept.clear();
+    }
+
     /// The names of what it keeps.
     #[must_use]
     pub fn kept(&self) -> Vec<String> {

@@ -3,7 +3,10 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Sender},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -38,6 +41,9 @@ pub fn all(report: &mut Report, repetitions: usize) -> Result<()> {
     let through_shim = shim.listens_for("mgmt", 80)?;
     for _ in 0..repetitions {
         for (sockets, kept) in [("new sockets", None), ("kept sockets", Some(&manager))] {
+            if kept.is_none() {
+                manager.forget();
+            }
             // The run before has the sockets that this case is about.
             restart(&mut site, kept)?;
             for (path, host, target) in
@@ -57,8 +63,12 @@ fn one(
     (path, host, target): (&str, &Netns, SocketAddr),
 ) -> Result<()> {
     let restarted = AtomicBool::new(false);
+    let (tell, begun) = mpsc::channel();
     let (served, times) = thread::scope(|scope| {
-        let watching = scope.spawn(|| host.run(|| watch(target, &restarted)));
+        let watched = &restarted;
+        let watching = scope.spawn(move || host.run(|| watch(target, watched, tell)));
+        // Ends without a word if nothing is served, and the watch says so.
+        let _ = begun.recv();
         let times = restart(site, kept);
         restarted.store(true, Ordering::Release);
         let served = watching.join().map_err(|_| anyhow::anyhow!("a thread panicked"))???;
@@ -84,7 +94,7 @@ fn restart(site: &mut Site, kept: Option<&ServiceManager>) -> Result<(Duration, 
 }
 
 /// When requests were answered, from before the restart until after it.
-fn watch(target: SocketAddr, restarted: &AtomicBool) -> Result<Vec<Instant>> {
+fn watch(target: SocketAddr, restarted: &AtomicBool, begun: Sender<()>) -> Result<Vec<Instant>> {
     let deadline = Instant::now() + PATIENCE;
     let mut served = Vec::new();
     let mut after = 0;
@@ -93,6 +103,8 @@ fn watch(target: SocketAddr, restarted: &AtomicBool) -> Result<Vec<Instant>> {
         let is_over = restarted.load(Ordering::Acquire);
         if ask(target).is_ok() {
             served.push(Instant::now());
+            // Only the first is waited for.
+            let _ = begun.send(());
             after += usize::from(is_over);
         }
         thread::sleep(PAUSE);
