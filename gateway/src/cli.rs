@@ -8,7 +8,7 @@ use vmsgate_cli::{
 
 use crate::commands::{
     audit::AuditCommand, check::CheckArgs, explain::ExplainArgs, health::HealthArgs, policy::PolicyCommand,
-    records::RecordArgs, run::RunArgs, who::WhoArgs,
+    records::RecordArgs, run::RunArgs, top::TopArgs, who::WhoArgs,
 };
 
 /// VPN gateway for video management systems
@@ -93,6 +93,19 @@ pub enum Command {
         "vmsgate --data /var/lib/vmsgate status --json",
     ]))]
     Status,
+
+    /// Watch the running gateway: who is there, what they move, what is refused, as it happens
+    ///
+    /// Sort (s), filter (/), look at one client and its open flows (Enter), and cut a client off (c): that suspends it, for a
+    /// reason which is recorded, and `vmsgate-keys client resume` lets it in again. Rates are those of the last second; refused
+    /// attempts come from the audit log and are there after ten seconds at most. That the log is read is recorded. Without a
+    /// terminal, or with --json, it prints what it saw in one second and ends.
+    #[command(after_long_help = after_help(&[
+        "vmsgate top",
+        "vmsgate top --sort flows --filter smart-client",
+        "vmsgate top --json",
+    ]))]
+    Top(TopArgs),
 
     /// Ask the running gateway whether it can do its job: for probes of containers and supervisors
     ///

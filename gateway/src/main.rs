@@ -68,6 +68,7 @@ async fn execute(context: &mut Context, command: &Command) -> Result<Exit, CliEr
         Command::Reload => commands::reload::execute(context).await,
         Command::Explain(args) => commands::explain::execute(context, args).await,
         Command::Status => commands::status::execute(context).await,
+        Command::Top(args) => commands::top::execute(context, args).await,
         Command::Health(args) => commands::health::execute(context, args).await,
         Command::Sessions(args) => commands::sessions::execute(context, args).await,
         Command::Flows(args) => commands::flows::execute(context, args).await,

@@ -100,6 +100,8 @@ const DECISIONS: &[Decision] = &[
     (GATEWAY, "policy learn", &["--client", "anna", "--since", "7d"], RecordOfReading("admin.audit.read")),
     (GATEWAY, "explain", &["--client", "anna", "--to", "rec01:recording-server"], Nothing),
     (GATEWAY, "status", &[], Nothing),
+    // Live, on a terminal, it leaves its records as the reading and the suspension that they are: see top.rs.
+    (GATEWAY, "top", &[], Nothing),
     (GATEWAY, "health", &[], Nothing),
     (GATEWAY, "health", &["--alive"], Nothing),
     (GATEWAY, "sessions", &[], RecordOfReading("admin.audit.read")),

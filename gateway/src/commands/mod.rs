@@ -24,6 +24,7 @@ pub mod reload;
 pub mod run;
 pub mod sessions;
 pub mod status;
+pub mod top;
 pub mod who;
 
 /// What every command is given.
