@@ -13,10 +13,10 @@ async fn csv_has_stable_columns_plain_numbers_and_utc_times() {
         sessions,
         "exit 0\n-- out\n\
          session,gateway,client,operator,role,key,source,tunnel,opened,ended,reason,last_seen,from_client_bytes,\
-         from_client_packets,to_client_bytes,to_client_packets,policy\r\n\
+         from_client_packets,to_client_bytes,to_client_packets,policy,continues\r\n\
          00000000-0000-0000-0000-000000000001,gw-1,anna-laptop,Anna Berg,smart-client,0123456789abcdef,\
          203.0.113.7:40000,10.99.0.2,2026-03-01T09:30:00.000Z,2026-03-01T09:31:01.000Z,idle,\
-         2026-03-01T09:31:01.000Z,1500,10,2000000,1500,\r\n-- err\n"
+         2026-03-01T09:31:01.000Z,1500,10,2000000,1500,,\r\n-- err\n"
     );
     for command in ["flows", "denials"] {
         let csv = site.vmsgate(&[command, "--csv"]);
