@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use x25519_dalek::PublicKey;
 
 use super::GatewayState;
+use crate::counters::Drop;
 use crate::event::{GatewayEvent, SessionEnd, SessionInfo};
 use crate::flow::{CloseReason, Direction, FlowId, Traffic, Volume};
 use crate::noise::is_newer;
@@ -18,7 +19,8 @@ const SILENCE: Duration = Duration::from_secs(180);
 impl GatewayState {
     /// Notes an authenticated message: a session begins with it, or roams, and replies go where it came from.
     ///
-    /// An initiation alone opens no session: it can be replayed by anyone who saw it, a transport message cannot.
+    /// An initiation alone opens no session: it can be replayed by anyone who saw it, a transport message cannot. Nor does
+    /// the message of a client whose validity has ended since its handshake. Whether there is a session now.
     pub(super) fn authenticated(
         &mut self,
         at: u32,
@@ -27,15 +29,18 @@ impl GatewayState {
         volume: Volume,
         now: Instant,
         datagrams: &mut impl DatagramSink,
-    ) {
-        let Some(tunnel) = self.tunnels.get_mut(slot as usize) else { return };
+    ) -> bool {
+        let Some(tunnel) = self.tunnels.get_mut(slot as usize) else { return false };
         if tunnel.awaited == Some(index) {
             tunnel.awaited = None;
         }
         let current = self.peers.get(at as usize).is_some_and(|peer| peer.active == Some(slot));
         let current = current || self.take_over(at, (slot, index), from, now, datagrams);
         let session = self.peers.get_mut(at as usize).and_then(|peer| peer.session.as_mut());
-        let Some(session) = session else { return };
+        let Some(session) = session else {
+            self.counters.count(Drop::NoSession);
+            return false;
+        };
         if current && session.info.endpoint != from {
             let previous = std::mem::replace(&mut session.info.endpoint, from);
             self.by_endpoint.remove(&previous);
@@ -47,6 +52,7 @@ impl GatewayState {
         session.last_seen = now;
         session.traffic.count(Direction::Up, volume);
         self.counters.traffic.count(Direction::Up, volume);
+        true
     }
 
     /// A tunnel is heard that is not the one heard last: answers go through it from now on, unless what came is older.
@@ -64,7 +70,11 @@ impl GatewayState {
             return false;
         }
         let (key, identity) = (tunnel.key, tunnel.identity);
+        let unix = self.unix(now);
         let Some(peer) = self.peers.get_mut(at as usize) else { return false };
+        if peer.session.is_none() && peer.access.rejection(unix).is_some() {
+            return false;
+        }
         let before = peer.active.replace(slot);
         peer.tunnels.retain(|other| *other != slot);
         peer.tunnels.push(slot);

@@ -507,6 +507,26 @@ fn a_client_whose_validity_ends_is_cut_within_a_second() {
 }
 
 #[test]
+fn a_handshake_from_before_the_end_of_validity_opens_no_session_after_it() {
+    let mut world = World::new();
+    let mut config = world.configs[0].clone();
+    config.access = Access::Active { until: Some(1_700_000_000_000 + 5_000) };
+    world.gateway.upsert_client(config, world.now, &mut DatagramQueue::default());
+    let mut initiation = DatagramQueue::default();
+    world.clients[0].connect(world.now, &mut initiation);
+    let mut response = DatagramQueue::default();
+    let World { gateway, outside, room, now, egress, .. } = &mut world;
+    gateway.handle_datagram(outside[0], &initiation.datagrams[0].1, room, *now, &mut response, egress);
+    assert_eq!(response.datagrams.len(), 1, "the handshake was in time");
+    world.pass_time(Duration::from_secs(6));
+    world.carry_down(response);
+    world.send(0, &tcp(ALICE, SERVER, SYN, 100, 0));
+    assert_eq!(world.gateway.counters().dropped(Drop::NoSession), 1);
+    assert_eq!(world.gateway.sessions().count(), 0);
+    assert!(world.egress.0.is_empty() && world.events.is_empty(), "{:?}", world.events);
+}
+
+#[test]
 fn a_new_preshared_key_leaves_the_live_session_alone() {
     let mut world = World::new();
     world.connect(0);

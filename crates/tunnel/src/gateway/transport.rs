@@ -29,9 +29,11 @@ impl GatewayState {
         let at = found.peer;
         match found.tunnel.open(from.ip(), datagram, room) {
             Ok(Opened::Packet(packet)) => {
-                self.authenticated(at, (slot, index), from, Volume::packet(datagram.len()), now, datagrams);
-                self.flush(slot, from, datagrams);
-                self.handle_inner(at, packet, now, datagrams, inner);
+                let volume = Volume::packet(datagram.len());
+                if self.authenticated(at, (slot, index), from, volume, now, datagrams) {
+                    self.flush(slot, from, datagrams);
+                    self.handle_inner(at, packet, now, datagrams, inner);
+                }
             }
             Ok(Opened::Keepalive) => {
                 self.authenticated(at, (slot, index), from, Volume::packet(datagram.len()), now, datagrams);
