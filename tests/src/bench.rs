@@ -6,10 +6,14 @@
 
 pub mod blast;
 pub mod client;
+pub mod flood;
 pub mod flows;
 pub mod keys;
+pub mod limited;
 pub mod memory;
 pub mod openings;
 pub mod report;
 pub mod restart;
+pub mod soak;
+pub mod stream;
 pub mod usage;

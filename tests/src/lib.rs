@@ -25,6 +25,7 @@ pub mod reference;
 pub mod relay;
 pub mod require;
 pub mod resolved;
+pub mod scapy;
 pub mod shim;
 pub mod site;
 pub mod sniffer;

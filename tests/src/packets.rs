@@ -10,12 +10,24 @@ pub const UDP: u8 = 17;
 /// A correct TCP SYN.
 #[must_use]
 pub fn syn(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    segment((from, to), (0x1234_5678, 0), 0x02, b"")
+}
+
+/// A correct TCP segment with its sequence and acknowledgement numbers.
+#[must_use]
+pub fn segment(
+    (from, to): (SocketAddr, SocketAddr),
+    (sequence, acknowledged): (u32, u32),
+    flags: u8,
+    content: &[u8],
+) -> Vec<u8> {
     let mut segment = ports(from, to);
-    segment.extend(0x1234_5678_u32.to_be_bytes()); // sequence number
-    segment.extend([0; 4]); // acknowledgement number
-    segment.extend([5 << 4, 0x02]); // data offset; SYN
+    segment.extend(sequence.to_be_bytes());
+    segment.extend(acknowledged.to_be_bytes());
+    segment.extend([5 << 4, flags]); // data offset
     segment.extend(64_000_u16.to_be_bytes()); // window
     segment.extend([0; 4]); // checksum, urgent pointer
+    segment.extend(content);
     ip(from.ip(), to.ip(), TCP, segment, 16)
 }
 

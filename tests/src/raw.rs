@@ -21,6 +21,7 @@ pub struct RawClient {
     tunnel: Tunn,
     socket: UdpSocket,
     scratch: Vec<u8>,
+    initiation: Vec<u8>,
     /// The client's own address in the tunnel.
     pub v4: Ipv4Addr,
     /// The client's own IPv6 address in the tunnel.
@@ -35,6 +36,8 @@ pub struct Keys {
     pub gateway: [u8; 32],
     /// The pre-shared key, if there is one.
     pub preshared: Option<[u8; 32]>,
+    /// The client's IPv4 address in the tunnel, where it is known.
+    pub v4: Option<Ipv4Addr>,
 }
 
 /// Whether anything comes back within `patience` when `host` begins a handshake with the profile's keys.
@@ -68,6 +71,7 @@ impl Keys {
             private: profile.key("PrivateKey")?,
             gateway: profile.key("PublicKey")?,
             preshared: Some(profile.key("PresharedKey")?),
+            v4: None,
         })
     }
 }
@@ -99,7 +103,7 @@ impl RawClient {
         let (secret, gateway) = (StaticSecret::from(keys.private), PublicKey::from(keys.gateway));
         let tunnel = Tunn::new(secret, gateway, keys.preshared, None, 1, None);
         let (v4, v6) = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
-        Self { tunnel, socket, scratch: vec![0; LARGEST], v4, v6 }
+        Self { tunnel, socket, scratch: vec![0; LARGEST], initiation: Vec::new(), v4, v6 }
     }
 
     /// Begins a handshake from `host`, and waits for nothing.
@@ -125,12 +129,25 @@ impl RawClient {
     /// # Errors
     /// When there is no session or the socket fails.
     pub fn send(&mut self, content: &[u8]) -> Result<()> {
+        let datagram = self.sealed(content)?;
+        self.send_outside(&datagram)
+    }
+
+    /// The datagram that would carry `content` as the tunnel's next packet.
+    ///
+    /// # Errors
+    /// When there is no session.
+    pub fn sealed(&mut self, content: &[u8]) -> Result<Vec<u8>> {
         match self.tunnel.encapsulate(content, &mut self.scratch) {
-            TunnResult::WriteToNetwork(datagram) => {
-                self.socket.send(datagram).map(drop).context("Failed to send")
-            }
+            TunnResult::WriteToNetwork(datagram) => Ok(datagram.to_vec()),
             other => bail!("the tunnel did not encrypt: {other:?}"),
         }
+    }
+
+    /// The last handshake initiation that was sent.
+    #[must_use]
+    pub fn initiation(&self) -> &[u8] {
+        &self.initiation
     }
 
     /// Sends `datagram` to the gateway as it is, outside the tunnel.
@@ -181,6 +198,7 @@ impl RawClient {
             self.tunnel.format_handshake_initiation(&mut self.scratch, true)
         {
             self.socket.send(initiation)?;
+            self.initiation = initiation.to_vec();
         }
         Ok(())
     }

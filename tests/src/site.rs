@@ -7,7 +7,7 @@ mod readiness;
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
@@ -190,6 +190,19 @@ impl Site {
     pub fn configure(&self, more: &str) -> Result<()> {
         let text = fs::read_to_string(self.config())? + more;
         Ok(fs::write(self.config(), text)?)
+    }
+
+    /// Adds a recorder at `address` to the configuration and to the recording network; the caller serves its port.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written, or the network does not take the address.
+    pub fn add_recorder(&self, address: Ipv4Addr) -> Result<()> {
+        let name = format!("recorder-{}", address.octets()[3]);
+        self.configure(&format!(
+            "\n[[server]]\nname = \"{name}\"\naddress = \"{address}\"\nservices = [\"recording-server\"]\n"
+        ))?;
+        self.topology.recording.ip(&format!("addr add {address}/24 dev eth0"))?;
+        Ok(())
     }
 
     /// The folder that holds everything of the site; any user may enter it.

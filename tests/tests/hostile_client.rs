@@ -7,7 +7,8 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    time::Duration,
+    path::Path,
+    time::{Duration, Instant},
 };
 
 use vmsgate_tests::{
@@ -15,7 +16,8 @@ use vmsgate_tests::{
     packets::{TCP, UDP, datagram, echo, fix_header, ip, ipv4, ipv6, put, syn},
     raw::RawClient,
     recording::RECORDER,
-    require::can_run,
+    require::{can_run, has_file},
+    scapy,
     site::{self, Site},
     sniffer::Sniffer,
     stock::{self, StockClient},
@@ -25,6 +27,8 @@ use vmsgate_tests::{
 
 /// How long to wait for an answer that must come; an answer that must not come is ruled out by one that comes after it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A kernel repeats its SYN after this.
+const AGAIN: Duration = Duration::from_secs(1);
 const SEED: u64 = 0x0b5e_55ed;
 
 struct Scene {
@@ -188,6 +192,52 @@ fn random_bytes_get_nothing_through() {
 }
 
 #[test]
+fn malformed_packets_made_by_scapy_get_nothing_through() {
+    let Some((mut scene, made)) = scene_with_scapy(0) else { return };
+    assert!(made.malformed.len() > 150, "{} packets", made.malformed.len());
+    scene.nothing_passes(&made.malformed, "bad-length");
+    // Each kind of fault is among them, and known for what it is.
+    let counted = scene.counted();
+    for reason in [
+        "fragment",
+        "ip-options",
+        "bad-ip-version",
+        "bad-checksum",
+        "bad-address",
+        "bad-transport-header",
+        "spoofed-source",
+        "denied",
+        "no-flow",
+    ] {
+        let count = counted.iter().find(|(name, _)| name == reason).map_or(0, |(_, count)| *count);
+        assert!(count > 0, "{reason}: {counted:?}");
+    }
+}
+
+#[test]
+fn what_scapys_fuzzer_makes_reaches_no_port_but_the_roles_and_disturbs_nobody() {
+    let Some((mut scene, made)) = scene_with_scapy(1000) else { return };
+    let download = Download::start(scene.other.command("curl"), "http://192.168.10.10/slow").unwrap();
+    download.wait_for(1_000_000).unwrap();
+    for packet in &made.fuzzed {
+        scene.hostile.send(packet).unwrap();
+    }
+    scene.answers();
+    let servers = [Server::Mgmt, Server::Rec02].map(|server| [server.v4().into(), server.v6().into()]);
+    let [mgmt, rec02]: [[IpAddr; 2]; 2] = servers;
+    for seen in scene.sniffer.seen().unwrap() {
+        // The download, and what the servers say themselves.
+        if mgmt.contains(&seen.destination) || mgmt.contains(&seen.source) || rec02.contains(&seen.source) {
+            continue;
+        }
+        let echo = [1, 58].contains(&seen.protocol);
+        assert!(rec02.contains(&seen.destination), "{seen:?}");
+        assert!(echo || (seen.protocol, seen.port) == (TCP, RECORDER), "{seen:?}");
+    }
+    assert_eq!(download.finish().unwrap(), (FILE_BYTES as u64, scene.site.web.checksum.clone()));
+}
+
+#[test]
 fn garbage_from_outside_the_tunnel_is_answered_by_silence() {
     let Some(mut scene) = scene() else { return };
     eprintln!("seed {SEED:#x}");
@@ -255,9 +305,15 @@ impl Scene {
         let port = self.next_port;
         self.next_port += 1;
         let from = SocketAddr::new(self.hostile.v4.into(), port);
-        self.hostile.send(&syn(from, SocketAddr::new(Server::Mgmt.v4().into(), 80))).unwrap();
-        loop {
-            let packet = self.hostile.receive(PATIENCE).unwrap().expect("the gateway answers a correct SYN");
+        let syn = syn(from, SocketAddr::new(Server::Mgmt.v4().into(), 80));
+        let deadline = Instant::now() + PATIENCE;
+        self.hostile.send(&syn).unwrap();
+        while Instant::now() < deadline {
+            let Some(packet) = self.hostile.receive(AGAIN).unwrap() else {
+                // Above its new flows per second a client's SYN is dropped, and its kernel would ask again.
+                self.hostile.send(&syn).unwrap();
+                continue;
+            };
             let is_answer =
                 packet.get(9) == Some(&TCP) && packet.get(22..24) == Some(&port.to_be_bytes()[..]);
             if is_answer {
@@ -265,6 +321,7 @@ impl Scene {
                 return;
             }
         }
+        panic!("the gateway does not answer a correct SYN");
     }
 
     /// Everything that the gateway counts as dropped or refused, by reason.
@@ -297,6 +354,15 @@ fn v6(address: SocketAddr) -> Ipv6Addr {
         IpAddr::V6(address) => address,
         IpAddr::V4(address) => address.to_ipv6_mapped(),
     }
+}
+
+/// With packets that scapy made for the client, `fuzzed` of them by its fuzzer.
+fn scene_with_scapy(fuzzed: usize) -> Option<(Scene, scapy::Made)> {
+    let scene = has_file(Path::new(scapy::MODULE)).then(scene).flatten()?;
+    let own = (scene.hostile.v4, scene.hostile.v6);
+    let to = (Server::Rec02.v4(), v6(target_v6()));
+    let made = scapy::packets(own, to, RECORDER, SEED, fuzzed).unwrap();
+    Some((scene, made))
 }
 
 fn scene() -> Option<Scene> {

@@ -25,8 +25,29 @@ pub fn processor_time(id: u32) -> Result<Duration> {
 /// # Errors
 /// When the process is gone.
 pub fn resident_bytes(id: u32) -> Result<u64> {
+    memory(id, "VmRSS:")
+}
+
+/// The most resident memory that a process has had, in bytes.
+///
+/// # Errors
+/// When the process is gone.
+pub fn largest_resident_bytes(id: u32) -> Result<u64> {
+    memory(id, "VmHWM:")
+}
+
+/// How many descriptors a process has open.
+///
+/// # Errors
+/// When the process is gone.
+pub fn descriptors(id: u32) -> Result<u64> {
+    Ok(u64::try_from(fs::read_dir(format!("/proc/{id}/fd"))?.count())?)
+}
+
+fn memory(id: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib * 1024)
 }

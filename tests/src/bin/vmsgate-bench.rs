@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use vmsgate_tests::{
     bench::{
-        client,
+        client, flood,
         flows::{self, Effort},
         keys, memory, openings,
         report::Report,
-        restart,
+        restart, soak,
     },
     require::{can_run, has},
     site, stock,
@@ -21,7 +21,7 @@ use vmsgate_tests::{
 /// Build with --release. Compare by ratio; other work on the machine spoils the numbers.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// What to measure [default: everything]
+    /// What to measure [default: everything but the soak]
     subjects: Vec<Subject>,
     /// How often each case is measured
     #[arg(long, default_value_t = 3)]
@@ -29,6 +29,9 @@ struct Arguments {
     /// How long each measurement takes, in seconds
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// How long the soak takes
+    #[arg(long, default_value_t = 120)]
+    minutes: u64,
     /// Append each measurement to this file as one line of JSON
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -50,6 +53,12 @@ enum Subject {
     Keys,
     /// How long clients are without service while the gateway is restarted
     Restart,
+    /// A stream beside floods of up to 200,000 worthless datagrams per second from 65,534 sources
+    Flood,
+    /// Memory per client with a connection that carries something: 2,000 of them, and 128 MiB. Needs 10,000 open files
+    Active,
+    /// Everyday life in a hurry for `--minutes`: memory and descriptors must not grow. Only when asked for
+    Soak,
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the program's output")]
@@ -84,6 +93,15 @@ fn main() -> Result<()> {
     }
     if wanted(Subject::Restart) {
         restart::all(&mut report, arguments.repetitions)?;
+    }
+    if wanted(Subject::Flood) {
+        flood::all(&mut report, arguments.repetitions, effort.time)?;
+    }
+    if wanted(Subject::Active) {
+        memory::active_clients(&mut report, 2_000)?;
+    }
+    if arguments.subjects.contains(&Subject::Soak) {
+        soak::run(&mut report, Duration::from_secs(60 * arguments.minutes))?;
     }
     println!("{}", report.table());
     Ok(())

@@ -94,7 +94,7 @@ fn main() -> Result<()> {
             let clients = text.lines().take(count).map(|line| {
                 let (private, preshared) = line.split_once(' ').context("a line without two keys")?;
                 let preshared = (preshared != "-").then(|| key(preshared)).transpose()?;
-                Ok(Keys { private: key(private)?, preshared, gateway: gateway_key })
+                Ok(Keys { private: key(private)?, preshared, gateway: gateway_key, v4: None })
             });
             let clients = clients.collect::<Result<Vec<_>>>()?;
             serde_json::to_string(&handshakes::run(&clients, gateway, sources, window)?)?

@@ -1,6 +1,6 @@
 //! Many clients at once, straight into a registry: one command for each would take an hour.
 
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
 
 use anyhow::{Context, Result};
 use vmsgate_keys::{Actor, DataDir, Keystore, NewClient, Passphrase, PresharedKey, PrivateKey, Registry};
@@ -32,9 +32,14 @@ pub fn register(data: &Path, passphrase_file: &Path, role: &str, count: usize) -
                 public_key: private.public_key(),
                 preshared_key: preshared.clone(),
             };
-            change.add_client(new, &ranges, &master).await?;
+            let client = change.add_client(new, &ranges, &master).await?;
+            let address = client.addresses.iter().find_map(|address| match address {
+                IpAddr::V4(address) => Some(*address),
+                IpAddr::V6(_) => None,
+            });
             let (private, preshared) = (private.to_secret().to_bytes(), *preshared.as_bytes());
-            clients.push(Keys { private, preshared: Some(preshared), gateway: *gateway.as_bytes() });
+            let gateway = *gateway.as_bytes();
+            clients.push(Keys { private, preshared: Some(preshared), gateway, v4: address });
         }
         change.commit().await?;
         registry.close().await;

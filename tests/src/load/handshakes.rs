@@ -211,7 +211,7 @@ fn floor() -> f64 {
     4e6 * began.elapsed().as_secs_f64() / f64::from(ROUNDS)
 }
 
-fn initiate(tunnel: &mut Tunn) -> Result<Vec<u8>> {
+pub(super) fn initiate(tunnel: &mut Tunn) -> Result<Vec<u8>> {
     let mut scratch = [0; 256];
     match tunnel.format_handshake_initiation(&mut scratch, true) {
         TunnResult::WriteToNetwork(initiation) => Ok(initiation.to_vec()),
