@@ -12,7 +12,7 @@ use axum::{
     Json, Router,
     body::Body,
     http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::server::conn::http1;
@@ -22,7 +22,7 @@ use hyper_util::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncWrite};
-use vmsgate_exchange::body::MAX_REQUEST_BYTES;
+use vmsgate_exchange::body::{MAX_REQUEST_BYTES, code};
 
 /// Request line and headers together; also the size of the read buffer. 8 KiB is hyper's minimum.
 const MAX_HEADER_BYTES: usize = 8 * 1024;
@@ -103,6 +103,8 @@ pub async fn json_body_up_to<T: DeserializeOwned>(
 #[derive(Debug, Clone)]
 pub struct HttpError {
     status: StatusCode,
+    /// When it may be asked again.
+    retry_after: Option<Duration>,
     body: ErrorBody,
 }
 
@@ -119,7 +121,15 @@ struct ErrorText {
 
 impl HttpError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, body: ErrorBody { error: ErrorText { code, message: message.into() } } }
+        let body = ErrorBody { error: ErrorText { code, message: message.into() } };
+        Self { status, retry_after: None, body }
+    }
+
+    /// A client did something more often than it may; `what` is a participle.
+    pub fn too_often(what: &str, wait: Duration) -> Self {
+        let message = format!("{what} too often; try again in {} s", wait.as_secs());
+        let retry_after = Some(wait);
+        Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, code::TOO_OFTEN, message) }
     }
 
     pub fn code(&self) -> &'static str {
@@ -129,7 +139,8 @@ impl HttpError {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.body)).into_response()
+        let wait = self.retry_after.map(|wait| AppendHeaders([(header::RETRY_AFTER, wait.as_secs())]));
+        (self.status, wait, Json(self.body)).into_response()
     }
 }
 
@@ -170,6 +181,20 @@ mod tests {
         assert!(wrong.starts_with("HTTP/1.1 405 "), "{wrong}");
         assert!(wrong.to_ascii_lowercase().contains("\r\nallow: get"), "{wrong}");
         assert!(wrong.contains(r#""code":"method-not-allowed""#), "{wrong}");
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_too_often_is_told_when_to_ask_again() {
+        let busy = HttpError::too_often("asked", Duration::from_secs(7)).into_response();
+        assert_eq!(busy.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(busy.headers()[header::RETRY_AFTER], "7");
+        let body = busy.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(
+            body,
+            r#"{"error":{"code":"too-often","message":"asked too often; try again in 7 s"}}"#.as_bytes()
+        );
+        let other = HttpError::new(StatusCode::NOT_FOUND, "not-found", "").into_response();
+        assert!(!other.headers().contains_key(header::RETRY_AFTER));
     }
 
     #[tokio::test]

@@ -22,7 +22,6 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vmsgate_exchange::body::code;
 
 use super::http::Exchange;
 use crate::http::HttpError;
@@ -69,8 +68,7 @@ impl SpeedLimits {
         }
         let total = used.bytes.saturating_add(bytes);
         if used.is_running || running >= AT_ONCE || total > BUDGET_BYTES {
-            let message = format!("measured too often; try again in {} s", WINDOW.as_secs());
-            return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, code::TOO_OFTEN, message));
+            return Err(HttpError::too_often("measured", WINDOW));
         }
         (used.bytes, used.is_running) = (total, true);
         Ok(Running { limits: self.clone(), client })

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use tokio::sync::mpsc;
 use uuid::Uuid;
-use vmsgate_exchange::body::{Enrolled, code};
+use vmsgate_exchange::body::Enrolled;
 use vmsgate_keys::PublicKey;
 use vmsgate_tunnel::event::UnixMillis;
 
@@ -89,7 +89,7 @@ impl Core {
             Ask::Agree { key, reply, .. }
                 if key == caller.key && !self.ask_limits.may_agree(caller.id, now) =>
             {
-                let _ = reply.send(Err(too_often(AGREEMENT_INTERVAL)));
+                let _ = reply.send(Err(HttpError::too_often("asked", AGREEMENT_INTERVAL)));
             }
             Ask::Agree { key, preshared, reply } => {
                 let _ = reply.send(if self.state.agree(caller.id, (*key.as_bytes()).into(), preshared) {
@@ -101,10 +101,10 @@ impl Core {
                 });
             }
             Ask::Enrol { reply, .. } if !self.ask_limits.may_change(caller.id, now) => {
-                let _ = reply.send(Err(too_often(CHANGE_WINDOW)));
+                let _ = reply.send(Err(HttpError::too_often("asked", CHANGE_WINDOW)));
             }
             Ask::Offer { reply, .. } if !self.ask_limits.may_change(caller.id, now) => {
-                let _ = reply.send(Err(too_often(CHANGE_WINDOW)));
+                let _ = reply.send(Err(HttpError::too_often("asked", CHANGE_WINDOW)));
             }
             Ask::Enrol { new, reply } => self.call(Call::Enrol {
                 invitation: caller.id,
@@ -125,11 +125,6 @@ impl Core {
     pub(super) fn call(&self, call: Call) {
         let _ = self.calls.try_send(call);
     }
-}
-
-fn too_often(interval: Duration) -> HttpError {
-    let message = format!("asked too often; try again in {} s", interval.as_secs());
-    HttpError::new(StatusCode::TOO_MANY_REQUESTS, code::TOO_OFTEN, message)
 }
 
 #[cfg(test)]
