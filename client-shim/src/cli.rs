@@ -32,7 +32,8 @@ pub enum Command {
     ///
     /// With --mode tun the servers' own addresses lead into the tunnel, those of the role and nothing else, through a
     /// network interface that is gone when the shim ends, however it ends. That needs the right to configure the network:
-    /// run it by sudo, or once `sudo setcap cap_net_admin+ep $(command -v vmsgate-shim)`.
+    /// run it by sudo, or once `sudo setcap cap_net_admin+ep $(command -v vmsgate-shim)`; on Windows as an administrator,
+    /// with wintun.dll from www.wintun.net beside this program.
     ///
     /// On a terminal it shows a live view; `q` or Ctrl-C ends it. Elsewhere, and with --log-format, it prints the servers
     /// when they change, and a log. With --json that is the report that `status --json` prints; with --quiet there are
@@ -164,8 +165,9 @@ pub struct UpArgs {
     #[arg(long, value_enum, default_value_t = Mode::Loopback)]
     pub mode: Mode,
 
-    /// The name of the network interface of --mode tun [default: vmsgate0, or the next free number]
-    #[cfg(target_os = "linux")]
+    /// The name of the network interface of --mode tun [default: vmsgate0 or the next free number; on Windows
+    /// vmsgate-PROFILE]
+    #[cfg(any(target_os = "linux", windows))]
     #[arg(long, value_name = "NAME")]
     pub interface: Option<String>,
 
@@ -213,7 +215,7 @@ pub enum Mode {
     /// Programs use one port of this machine as their proxy (SOCKS5 or HTTP) and name the servers to it
     Socks,
     /// Each server has its own address, which leads into the tunnel; needs the right to configure the network
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     Tun,
 }
 

@@ -122,7 +122,7 @@ impl Shim {
     ///
     /// # Errors
     /// When the runtime does not take the interface.
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     pub fn start_routing(
         profile: Profile,
         forwards: Vec<Forward>,

@@ -10,30 +10,39 @@
 //! everything else goes where it went before, also in a home network with the numbers of the recording network.
 //!
 //! - `plan`: what shall be routed and which names the gateway shall answer (pure);
+//! - `objection`: what this machine's own network needs, and so must not be routed (pure);
 //! - `linux`: the interface, and the process that alone keeps the right to change routes;
+//! - `windows`: Wintun's interface, and the thread that changes routes;
 //! - `keeper`: keeps the one in line with the other;
-//! - `elsewhere`: in their place on systems without such an interface.
+//! - `elsewhere`: in place of both on systems without such an interface.
 
-#[cfg(target_os = "linux")]
 mod allowed;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 mod elsewhere;
-#[cfg(target_os = "linux")]
 mod keeper;
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
+mod objection;
 mod plan;
 mod routing;
+#[cfg(windows)]
+mod windows;
 mod wish;
 
+#[cfg(not(any(target_os = "linux", windows)))]
+use elsewhere as platform;
 #[cfg(target_os = "linux")]
+use linux as platform;
+#[cfg(windows)]
+use windows as platform;
+
 pub(crate) use allowed::Allowed;
-#[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::Keeper;
-#[cfg(target_os = "linux")]
 pub(crate) use keeper::Keeper;
+pub use platform::Adapter;
+#[cfg(any(target_os = "linux", windows))]
+pub use platform::OpenError;
 #[cfg(target_os = "linux")]
-pub use linux::{Adapter, HelperError, OpenError, keep_routes};
+pub use platform::{HelperError, keep_routes};
 pub(crate) use routing::{Routing, RoutingState};
 pub use wish::{Names, NamesState, Outcome, Wish};

@@ -18,7 +18,6 @@ mod driver;
 mod echo;
 mod echoes;
 mod endpoint;
-#[cfg_attr(not(target_os = "linux"), path = "tunnel/kernel/elsewhere.rs")]
 mod kernel;
 mod link;
 mod mover;
@@ -31,7 +30,7 @@ mod way;
 pub use connections::{Connections, DialError};
 pub use datagrams::{Arrived, Datagrams, UdpPort};
 pub(crate) use echoes::Echoes;
-pub(crate) use kernel::Kernel;
+pub(crate) use kernel::{Device, Kernel};
 pub use link::{InUse, Link, LinkState};
 pub(crate) use mover::Mover;
 pub(crate) use start::Tunnel;

@@ -220,9 +220,16 @@ impl ShimClient {
     /// When the product refuses or does not connect in time.
     pub fn up_routing(machine: ShimMachine, profile: PathBuf) -> Result<Self> {
         let client = machine.up_as(User::ClientNetAdmin, profile, &["--mode", "tun"])?;
-        client
-            .wait_until("routing", |report| report.servers.iter().all(|server| !server.routes.is_empty()))?;
-        Ok(client)
+        client.wait_until_routed()
+    }
+
+    /// Asks the shim until every server that the gateway tells of is routed or refused.
+    ///
+    /// # Errors
+    /// When that takes too long, or the shim ends.
+    pub fn wait_until_routed(self) -> Result<Self> {
+        self.wait_until("routing", |report| report.servers.iter().all(|server| !server.routes.is_empty()))?;
+        Ok(self)
     }
 
     /// Asks the shim until exactly these servers are routed.

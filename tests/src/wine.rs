@@ -22,6 +22,9 @@ pub const PROGRAM: &str = "VMSGATE_TEST_WINDOWS_SHIM";
 /// Debian's Wine for 64-bit programs; it is in no folder of the path.
 const WINE: &str = "/usr/lib/wine/wine64";
 
+/// Of the packets of what plays Wintun: the program's, and the other end's.
+pub const WINTUN_PORTS: [u16; 2] = [49_001, 49_002];
+
 /// Wine 8 has no bcryptprimitives.dll, where Rust's standard library finds random numbers. Windows has.
 const RANDOM: &str = "#include <windows.h>\n\
     BOOLEAN WINAPI SystemFunction036(PVOID, ULONG);\n\
@@ -55,19 +58,30 @@ impl Wine {
     pub fn install(namespace: &Netns, home: &Path) -> Result<Self> {
         let program = env::var_os(PROGRAM).with_context(|| format!("{PROGRAM} is not set"))?;
         fs::copy(&program, home.join("vmsgate-shim.exe")).context("Failed to copy vmsgate-shim.exe")?;
-        let source = home.join("random.c");
-        fs::write(&source, RANDOM)?;
-        let library = home.join("bcryptprimitives.dll");
-        capture(
-            Command::new(COMPILER).arg("-shared").arg("-o").arg(&library).arg(&source).arg("-ladvapi32"),
-        )?;
-        fs::remove_file(source)?;
         let wine = Self { home: home.to_owned() };
+        wine.library("bcryptprimitives", RANDOM, "-ladvapi32")?;
         // The server of this user's Wine is started with the first program, and so belongs to the namespace.
         let mut boot = command(namespace, User::Client, WINE);
         capture(wine.environment(&mut boot).args(["wineboot", "-i"]))?;
         ensure!(wine.drive().is_dir(), "Wine made no C: drive");
         Ok(wine)
+    }
+
+    /// Puts something in Wintun's place beside the program: the interface's packets are datagrams between the two ports
+    /// of [`WINTUN_PORTS`] on loopback, the first one the program's.
+    ///
+    /// # Errors
+    /// When the compiler refuses.
+    pub fn add_wintun(&self) -> Result<()> {
+        self.library("wintun", include_str!("wine/wintun.c"), "-lws2_32")
+    }
+
+    fn library(&self, name: &str, source: &str, needs: &str) -> Result<()> {
+        let file = self.home.join(format!("{name}.c"));
+        fs::write(&file, source)?;
+        let library = self.home.join(format!("{name}.dll"));
+        capture(Command::new(COMPILER).arg("-shared").arg("-o").arg(&library).arg(&file).arg(needs))?;
+        Ok(fs::remove_file(file)?)
     }
 
     /// Where the program is.

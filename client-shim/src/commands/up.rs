@@ -11,7 +11,7 @@ use vmsgate_cli::{CliError, Exit, OrFail, Printer};
 use vmsgate_shim::hosts::HostsFile;
 use vmsgate_shim::profile::{self, Profile, ProfileError};
 use vmsgate_shim::proxy::{Access, Password, Proxy};
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 use vmsgate_shim::tun::Adapter;
 use vmsgate_shim::{Event, Forward, Report, Shim, loopback};
 
@@ -27,7 +27,7 @@ const SOCKS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 
 pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<Exit, CliError> {
     let UpArgs { profile: path, mode, forwards, hosts, socks, .. } = args;
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     if args.interface.is_some() && *mode != Mode::Tun {
         return Err(CliError::user("--interface is for --mode tun").hint("add `--mode tun`, or leave it out"));
     }
@@ -38,7 +38,7 @@ pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<
     // While there is one thread: rights belong to threads.
     let way = match mode {
         Mode::Loopback | Mode::Socks => Way::Listeners,
-        #[cfg(target_os = "linux")]
+        #[cfg(any(target_os = "linux", windows))]
         Mode::Tun => Way::Interface(open_adapter(&profile, path, args.interface.as_deref())?),
     };
     super::on_this_thread(async {
@@ -57,7 +57,7 @@ pub fn execute(args: &UpArgs, output: &OutputArgs, printer: &Printer) -> Result<
 enum Way {
     Listeners,
     Proxy(Proxy),
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     Interface(Adapter),
 }
 
@@ -85,7 +85,7 @@ fn proxy(socks: &SocksArgs, access: Access) -> Result<Proxy, CliError> {
     })
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 fn open_adapter(profile: &Profile, path: &Path, interface: Option<&str>) -> Result<Adapter, CliError> {
     Adapter::open(profile, interface).map_err(|error| {
         let hint = error.hint(&format!("vmsgate-shim up {} --mode tun", path.display()));
@@ -161,7 +161,7 @@ async fn run(
             let access: Rc<Access> = proxy.access();
             (Shim::start_with_proxy(profile, forwards, proxy, tell), Some(access))
         }
-        #[cfg(target_os = "linux")]
+        #[cfg(any(target_os = "linux", windows))]
         Way::Interface(adapter) => {
             let shim = Shim::start_routing(profile, forwards, adapter, tell);
             (shim.or_unexpected("cannot use the network interface")?, None)

@@ -1,28 +1,28 @@
 //! Systems on which no interface is made: there is never anything to keep.
 
-use std::rc::Rc;
+use std::io;
 
-use tokio::sync::watch;
-
-use super::Routing;
-use crate::report::ErrorReport;
-use crate::site::Site;
-use crate::tunnel::Link;
+use super::keeper::Parts;
+use super::wish::{Outcome, Wish};
 
 #[derive(Debug)]
-pub(crate) enum Keeper {}
+pub enum Adapter {}
 
-impl Keeper {
-    pub(crate) fn routing(&self) -> Rc<Routing> {
+impl Adapter {
+    pub(crate) fn into_parts(self) -> io::Result<Parts> {
+        match self {}
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Routes {}
+
+impl Routes {
+    pub(super) async fn ask(&mut self, _: &Wish) -> io::Result<()> {
         match *self {}
     }
 
-    pub(crate) async fn run(
-        self,
-        _: watch::Receiver<Option<Site>>,
-        _: watch::Receiver<Link>,
-        _: impl Fn(bool),
-    ) -> ErrorReport {
-        match self {}
+    pub(super) async fn outcome(&mut self) -> Option<Outcome> {
+        match *self {}
     }
 }

@@ -5,33 +5,37 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 
-use super::linux::Helper;
 use super::plan::{Gateway, plan};
+use super::platform::Routes;
 use super::wish::{Outcome, Wish};
 use super::{Adapter, Allowed, Routing, RoutingState};
 use crate::profile::Profile;
 use crate::report::ErrorReport;
 use crate::site::Site;
-use crate::tunnel::{Kernel, Link};
+use crate::tunnel::{Device, Kernel, Link};
+
+/// What an [`Adapter`] is within a runtime.
+pub(super) struct Parts {
+    pub(super) name: String,
+    /// Of the tunnel, those whose family this machine has.
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) mtu: u16,
+    pub(super) device: Device,
+    pub(super) routes: Routes,
+}
 
 /// The task that keeps the routes.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     routing: Rc<Routing>,
     allowed: Rc<Allowed>,
-    outcomes: Lines<BufReader<OwnedReadHalf>>,
-    wishes: OwnedWriteHalf,
+    routes: Routes,
     inside: Vec<IpAddr>,
     host: String,
     /// The newest wish; none before the first.
     asked: Option<Wish>,
-    /// Dropped last: it waits for the process that keeps the routes, which ends once the socket is closed.
-    _helper: Helper,
 }
 
 impl Keeper {
@@ -40,11 +44,9 @@ impl Keeper {
     /// # Errors
     /// When the runtime refuses.
     pub(crate) fn new(adapter: Adapter, profile: &Profile) -> io::Result<(Self, Kernel)> {
-        let Adapter { name, addresses, mtu, queue, mut helper } = adapter;
-        let socket = helper.take_socket().ok_or(io::ErrorKind::NotConnected)?;
-        let (read, wishes) = UnixStream::from_std(socket)?.into_split();
+        let Parts { name, addresses, mtu, device, routes } = adapter.into_parts()?;
         let allowed = Rc::new(Allowed::default());
-        let kernel = Kernel::new(queue.into_async()?, addresses.clone(), allowed.clone());
+        let kernel = Kernel::new(device, addresses.clone(), allowed.clone());
         let routing = Rc::new(Routing {
             interface: name,
             addresses,
@@ -54,9 +56,7 @@ impl Keeper {
         let keeper = Self {
             routing,
             allowed,
-            _helper: helper,
-            outcomes: BufReader::new(read).lines(),
-            wishes,
+            routes,
             inside: profile.gateway_addresses.clone(),
             host: profile.endpoint.host.clone(),
             asked: None,
@@ -68,7 +68,7 @@ impl Keeper {
         self.routing.clone()
     }
 
-    /// Runs until the process that keeps the routes is gone, and says what that means. Calls `settled` whenever what
+    /// Runs until what keeps the routes is gone, and says what that means. Calls `settled` whenever what
     /// is wished is in force, as far as possible; with `true` when it was not before.
     pub(crate) async fn run(
         mut self,
@@ -83,9 +83,9 @@ impl Keeper {
             }
             let endpoint = link.borrow().endpoint.map(|endpoint| endpoint.ip());
             tokio::select! {
-                line = self.outcomes.next_line() => match line {
-                    Ok(Some(line)) => news |= self.take_over(&line),
-                    Ok(None) | Err(_) => break,
+                outcome = self.routes.outcome() => match outcome {
+                    Some(outcome) => news |= self.take_over(outcome),
+                    None => break,
                 },
                 Ok(()) = site.changed() => {}
                 Ok(_) = link.wait_for(|link| link.endpoint.map(|now| now.ip()) != endpoint) => {}
@@ -94,7 +94,7 @@ impl Keeper {
         let interface = &self.routing.interface;
         let trouble = ErrorReport {
             message: format!(
-                "the routes through {interface} are no longer kept: it was removed, or its process ended"
+                "the routes through {interface} are no longer kept: it was removed, or what keeps them ended"
             ),
             hint: "end vmsgate-shim and start it again".to_owned(),
         };
@@ -108,7 +108,7 @@ impl Keeper {
         self.asked.as_ref().is_some_and(|asked| asked.number == done)
     }
 
-    /// Tells the process that keeps the routes what is wished, if that is something else than before.
+    /// Tells what keeps the routes what is wished, if that is something else than before.
     async fn ask(
         &mut self,
         site: &watch::Receiver<Option<Site>>,
@@ -126,16 +126,13 @@ impl Keeper {
         wish.number = number + 1;
         // At once, so that nothing passes that is no longer wished, and the first packet of what is.
         self.allowed.set(&wish.addresses);
-        let mut line = serde_json::to_vec(&wish)?;
-        line.push(b'\n');
-        self.wishes.write_all(&line).await?;
+        self.routes.ask(&wish).await?;
         self.asked = Some(wish);
         Ok(())
     }
 
     /// Whether this is about the newest wish.
-    fn take_over(&mut self, line: &str) -> bool {
-        let Ok(outcome) = serde_json::from_str::<Outcome>(line) else { return false };
+    fn take_over(&mut self, outcome: Outcome) -> bool {
         if self.asked.as_ref().is_none_or(|asked| asked.number != outcome.number) {
             return false;
         }

@@ -2,6 +2,7 @@
 
 mod helper;
 mod resolver;
+mod routes;
 
 use std::io;
 use std::net::IpAddr;
@@ -19,9 +20,12 @@ use vmsgate_netsetup::{
     CapabilityError, SetupError, become_user, bring_up, drop_capabilities, has_ipv6, has_net_admin,
 };
 
+use super::keeper::Parts;
 use crate::profile::Profile;
+use crate::tunnel::Device;
 
 pub use helper::{HelperError, keep_routes};
+pub(super) use routes::Routes;
 
 /// The kernel puts the next free number in the place of `%d`.
 const NAME: &str = "vmsgate%d";
@@ -82,13 +86,13 @@ pub struct Adapter {
     /// Of the tunnel, those whose family this machine has.
     pub addresses: Vec<IpAddr>,
     pub mtu: u16,
-    pub(crate) queue: TunQueueFd,
-    pub(crate) helper: Helper,
+    queue: TunQueueFd,
+    helper: Helper,
 }
 
 /// The process that keeps the routes. It ends when our end of the socket is closed.
 #[derive(Debug)]
-pub(crate) struct Helper {
+struct Helper {
     child: Child,
     socket: Option<UnixStream>,
 }
@@ -115,6 +119,13 @@ impl Adapter {
         let queue = device.queues.into_iter().next().ok_or(OpenError::Missing(vec![DEVICE]))?;
         Ok(Self { name, addresses, mtu: profile.mtu, queue, helper })
     }
+
+    /// Takes it over within a tokio runtime.
+    pub(super) fn into_parts(self) -> io::Result<Parts> {
+        let Self { name, addresses, mtu, queue, helper } = self;
+        let device = Device::new(queue.into_async()?);
+        Ok(Parts { name, addresses, mtu, device, routes: Routes::new(helper)? })
+    }
 }
 
 impl Helper {
@@ -133,7 +144,7 @@ impl Helper {
     }
 
     /// Wishes go in, outcomes come out, a line each.
-    pub(crate) fn take_socket(&mut self) -> Option<UnixStream> {
+    fn take_socket(&mut self) -> Option<UnixStream> {
         self.socket.take()
     }
 }

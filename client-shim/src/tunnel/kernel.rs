@@ -1,18 +1,22 @@
-//! Mode `tun`: packets for this machine's own kernel, in trains both ways.
+//! Mode `tun`: packets for this machine's own kernel.
 //!
 //! The userspace stack speaks on the same tunnel addresses; what belongs to one of its connections never comes here.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+#[cfg_attr(target_os = "linux", path = "kernel/linux.rs")]
+#[cfg_attr(windows, path = "kernel/windows.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "kernel/elsewhere.rs")]
+mod device;
+
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use vmsgate_netio::{Frame, Segment, TunBatch, TunQueue};
 use vmsgate_tunnel::packet::Packet;
 
 use crate::tun::Allowed;
+
+pub(crate) use device::Device;
 
 /// Programs that were silent for so long are no reason to look after the gateway more closely.
 const LATELY: Duration = Duration::from_secs(30);
@@ -20,19 +24,23 @@ const LATELY: Duration = Duration::from_secs(30);
 /// The interface's packets.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    queue: TunQueue,
-    batch: TunBatch,
-    frame: Frame,
+    device: Device,
     gate: Gate,
     /// Whether anything has come or gone since this was asked last, and when that was so last.
     used: (bool, Option<Instant>),
 }
 
+/// A packet of the kernel.
+pub(super) struct Outgoing<'a> {
+    /// The packet, and behind it 15 bytes that may be overwritten.
+    pub(super) buffer: &'a mut [u8],
+    pub(super) len: usize,
+}
+
 impl Kernel {
     /// `own` are the interface's addresses; everything else must be between them and the allowed ones.
-    pub(crate) fn new(queue: TunQueue, own: Vec<IpAddr>, allowed: Rc<Allowed>) -> Self {
-        let batch = queue.batch();
-        Self { queue, batch, frame: Frame::new(), gate: Gate { own, allowed }, used: (false, None) }
+    pub(crate) fn new(device: Device, own: Vec<IpAddr>, allowed: Rc<Allowed>) -> Self {
+        Self { device, gate: Gate { own, allowed }, used: (false, None) }
     }
 
     /// Waits until there may be something to read, or the rest of a batch may be written.
@@ -40,41 +48,22 @@ impl Kernel {
     /// # Errors
     /// When the interface is gone.
     pub(super) async fn ready(&self) -> io::Result<()> {
-        if self.batch.is_empty() {
-            return self.queue.readable().await;
-        }
-        tokio::select! {
-            ready = self.queue.readable() => ready,
-            ready = self.queue.writable() => ready,
-        }
+        self.device.ready().await
     }
 
     /// Puts a packet from the tunnel into the batch, unless its sender is none that is routed: nobody beyond the
     /// gateway may speak for a machine elsewhere.
     pub(super) fn deliver(&mut self, packet: &Packet<'_>) {
-        let bytes = packet.bytes();
         if !self.gate.admits(packet) {
             tracing::trace!(from = %packet.source, "a packet from an address that is not routed");
             return;
         }
-        if !self.batch.has_room(bytes.len()) {
-            self.write();
-        }
-        if let Some(room) = self.batch.room(bytes.len()).get_mut(..bytes.len()) {
-            room.copy_from_slice(bytes);
-            self.batch.push(flow_of(packet), bytes.len());
-            self.used.0 = true;
-        }
+        self.used.0 |= self.device.push(packet);
     }
 
     /// Hands the batch to the kernel; what it does not take now stays.
     pub(super) fn write(&mut self) {
-        if !self.batch.is_empty()
-            && let Err(error) = self.queue.write(&mut self.batch)
-        {
-            // Reading tells the same, and is where it is dealt with.
-            tracing::debug!(%error, "the TUN interface failed");
-        }
+        self.device.write();
     }
 
     /// Reads the next packet or train that may go into the tunnel to the gateway at `endpoint`; answers whether there
@@ -83,8 +72,8 @@ impl Kernel {
     /// # Errors
     /// When the interface is gone.
     pub(super) fn read(&mut self, endpoint: IpAddr) -> io::Result<bool> {
-        while self.queue.try_read(&mut self.frame)? {
-            let packet = Packet::parse_trusted(self.frame.packet());
+        while self.device.try_read()? {
+            let packet = Packet::parse_trusted(self.device.packet());
             if packet.is_ok_and(|packet| self.gate.lets_out(&packet, endpoint)) {
                 self.used.0 = true;
                 return Ok(true);
@@ -95,8 +84,8 @@ impl Kernel {
     }
 
     /// The next packet of what was read.
-    pub(super) fn next_packet(&mut self) -> Option<Segment<'_>> {
-        self.frame.next_segment()
+    pub(super) fn next_packet(&mut self) -> Option<Outgoing<'_>> {
+        self.device.next_packet()
     }
 
     /// Whether programs have used the tunnel lately.
@@ -126,13 +115,6 @@ impl Gate {
             && self.allowed.contains(packet.destination)
             && self.own.contains(&packet.source)
     }
-}
-
-/// The same for all packets of a flow.
-fn flow_of(packet: &Packet<'_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    packet.five_tuple().hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use windows_sys::Win32::Security::{
     GetTokenInformation, OWNER_SECURITY_INFORMATION, PSID, TOKEN_QUERY, TOKEN_USER, TokenUser,
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+use windows_sys::Win32::UI::Shell::IsUserAnAdmin;
 
 use crate::{Lent, check};
 
@@ -77,4 +78,11 @@ fn sid_text(sid: PSID) -> io::Result<String> {
     // SAFETY: see above; the memory lives until `lent` is dropped.
     let units = unsafe { std::slice::from_raw_parts(lent.0, length) };
     String::from_utf16(units).map_err(io::Error::other)
+}
+
+/// Whether this process has an administrator's rights, and not only a user who could ask for them.
+#[expect(unsafe_code, reason = "a call of the Win32 interface")]
+pub fn is_administrator() -> bool {
+    // SAFETY: it takes nothing and answers yes or no.
+    unsafe { IsUserAnAdmin() != 0 }
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::report::ErrorReport;
-use crate::tun::wish::{Names, NamesState};
+use crate::tun::wish::{Names, NamesState, by_hosts_file};
 
 /// Where distributions have it; a search path would be the caller's.
 const PROGRAMS: [&str; 3] =
@@ -55,7 +55,7 @@ impl<'i> Resolver<'i> {
         if !is_in_charge(&read("/etc/resolv.conf"), &read("/etc/nsswitch.conf")) {
             return Err(by_hosts_file("programs here do not ask systemd-resolved for names"));
         }
-        let domains = domains(names).ok_or_else(|| by_hosts_file("the site has a name that is none"))?;
+        let domains = marked(names).ok_or_else(|| by_hosts_file("the site has a name that is none"))?;
         let servers: Vec<String> = names.servers.iter().map(ToString::to_string).collect();
         for (setting, values) in
             [("dns", servers), ("domain", domains), ("default-route", vec!["no".to_owned()])]
@@ -110,19 +110,11 @@ fn finish(mut child: Child) -> io::Result<Result<(), String>> {
 }
 
 /// As `resolvectl domain` takes them: `~` means that the domain is not tried behind short names.
-fn domains(names: &Names) -> Option<Vec<String>> {
-    let others = names.others.iter().map(|name| format!("~{name}"));
-    let all: Vec<String> = names.suffix.iter().cloned().chain(others).collect();
-    // The root would lead every name to the gateway.
-    let sound = |name: &String| {
-        let name = name.trim_start_matches('~');
-        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !name.trim_matches('.').is_empty()
-            && name.len() <= 253
-            && name.chars().all(safe)
-            && !name.starts_with('-')
-    };
-    all.iter().all(sound).then_some(all)
+fn marked(names: &Names) -> Option<Vec<String>> {
+    let suffixes = usize::from(names.suffix.is_some());
+    let mut domains = names.domains()?;
+    domains.iter_mut().skip(suffixes).for_each(|name| name.insert(0, '~'));
+    Some(domains)
 }
 
 /// Whether programs ask systemd-resolved: by its address in resolv.conf, or by its module of the C library.
@@ -133,30 +125,17 @@ fn is_in_charge(resolv_conf: &str, nsswitch_conf: &str) -> bool {
     servers.map(str::trim).any(is_stub) || hosts.flat_map(str::split_whitespace).any(|word| word == "resolve")
 }
 
-fn by_hosts_file(why: &str) -> ErrorReport {
-    ErrorReport {
-        message: format!("{why}, so the servers' names are not known to programs"),
-        hint: "use addresses, or put the names into the hosts file: vmsgate-shim hosts --apply".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_the_sites_names_are_handed_over_and_never_the_root() {
-        let names = |suffix: Option<&str>, others: &[&str]| Names {
-            servers: Vec::new(),
-            suffix: suffix.map(ToOwned::to_owned),
-            others: others.iter().map(|name| (*name).to_owned()).collect(),
-        };
-        let handed = domains(&names(Some("vms.local"), &["rec01.example.org"])).unwrap();
-        assert_eq!(handed, ["vms.local", "~rec01.example.org"]);
-        for bad in ["", ".", "a b", "--help", "x\ny"] {
-            assert_eq!(domains(&names(None, &[bad])), None, "{bad:?}");
-            assert_eq!(domains(&names(Some(bad), &[])), None, "{bad:?}");
-        }
+    fn only_the_suffix_is_tried_behind_short_names() {
+        let others = vec!["rec01.example.org".to_owned()];
+        let mut names = Names { servers: Vec::new(), suffix: Some("vms.local".to_owned()), others };
+        assert_eq!(marked(&names).unwrap(), ["vms.local", "~rec01.example.org"]);
+        names.suffix = None;
+        assert_eq!(marked(&names).unwrap(), ["~rec01.example.org"]);
     }
 
     #[test]

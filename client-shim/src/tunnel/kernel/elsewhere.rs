@@ -1,25 +1,20 @@
 //! Systems on which no interface is made: the kernel has no packets for the tunnel.
 
 use std::io;
-use std::net::IpAddr;
-use std::time::Instant;
 
 use vmsgate_tunnel::packet::Packet;
 
+use super::Outgoing;
+
 #[derive(Debug)]
-pub(crate) enum Kernel {}
+pub(crate) enum Device {}
 
-pub(super) struct Segment<'a> {
-    pub(super) buffer: &'a mut [u8],
-    pub(super) len: usize,
-}
-
-impl Kernel {
+impl Device {
     pub(super) async fn ready(&self) -> io::Result<()> {
         match *self {}
     }
 
-    pub(super) fn deliver(&mut self, _: &Packet<'_>) {
+    pub(super) fn push(&mut self, _: &Packet<'_>) -> bool {
         match *self {}
     }
 
@@ -27,15 +22,15 @@ impl Kernel {
         match *self {}
     }
 
-    pub(super) fn read(&mut self, _: IpAddr) -> io::Result<bool> {
+    pub(super) fn try_read(&mut self) -> io::Result<bool> {
         match *self {}
     }
 
-    pub(super) fn next_packet(&mut self) -> Option<Segment<'_>> {
+    pub(super) fn packet(&self) -> &[u8] {
         match *self {}
     }
 
-    pub(super) fn is_busy(&mut self, _: Instant) -> bool {
+    pub(super) fn next_packet(&mut self) -> Option<Outgoing<'_>> {
         match *self {}
     }
 }
