@@ -188,9 +188,9 @@ section! {
     IDLE_ICMP, "idle-icmp", Duration, Some((1, 10 * MINUTE)), Default("30s"), "\"30s\"",
         "How long an ICMP echo flow may be silent.";
     CLIENT_MEMORY, "client-memory", Size, Some((MIB, 64 * GIB)), Default("256MiB"), "\"256MiB\"",
-        "Buffer memory that the TCP flows of one client may reserve. A flow reserves up to 4 MiB per \
-         direction, less as this or the total fills, down to 64 KiB; then new flows of the client are \
-         refused.";
+        "Buffer memory that the TCP flows of one client may reserve. A flow reserves 4 MiB per \
+         direction while a seventh of this and of the total has room for it, 2 MiB while two sevenths have, and so on \
+         by halves down to 64 KiB; then new flows of the client are refused.";
     TOTAL_MEMORY, "total-memory", Size, Some((16 * MIB, 1024 * GIB)), Default("1GiB"), "\"1GiB\"",
         "Buffer memory that all TCP flows together may reserve. **Keep it below the memory limit of the \
          container**; memory that nothing was sent through is reserved, not used.";

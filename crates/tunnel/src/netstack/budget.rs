@@ -5,7 +5,6 @@
 //! fresh buffers page by page, so a connection that moves little also costs little; the reservation is the worst case.
 
 use std::collections::HashMap;
-use std::iter;
 
 /// Whom a connection's memory is charged to: the gateway uses one owner per client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,14 +25,9 @@ impl Default for MemoryLimits {
     }
 }
 
-/// The smallest buffers, once memory is scarce: a window that needs no scaling.
-const SMALLEST_BUFFER: usize = 64 << 10;
-
-/// The largest buffers, 4 MiB: a window of 200 Mbit/s at 160 ms.
-const LARGEST_BUFFER: usize = 4 << 20;
-
-/// A new connection takes at most this fraction of what is left, so that early ones do not leave crumbs.
-const SHARE: usize = 8;
+/// Sizes of buffers: from a window of 200 Mbit/s at 160 ms down, once memory is scarce, to one that needs no scaling.
+/// Each has as much of a budget as every other, so that a few early connections leave room for thousands.
+const SIZES: [usize; 7] = [4 << 20, 2 << 20, 1 << 20, 512 << 10, 256 << 10, 128 << 10, 64 << 10];
 
 /// A connection's reserved memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,16 +58,17 @@ impl Budget {
     /// Reserves buffers for one connection, the largest that fit the owner's and the common budget.
     pub(super) fn reserve(&mut self, owner: OwnerId) -> Option<Reservation> {
         let owner_used = self.used.get(&owner).copied().unwrap_or(0);
-        let left = usize::min(
-            self.limits.per_owner_bytes.saturating_sub(owner_used),
-            self.limits.total_bytes.saturating_sub(self.total_used),
-        );
-        let reservation = iter::successors(Some(LARGEST_BUFFER), |size| Some(size / 2))
-            .take_while(|&size| size >= SMALLEST_BUFFER)
-            .map(|buffer_bytes| Reservation { owner, buffer_bytes })
-            .find(|r| {
-                r.bytes() <= left / SHARE || (r.buffer_bytes == SMALLEST_BUFFER && r.bytes() <= left)
-            })?;
+        let fits = |used: usize, wanted: usize, limit: usize, share: usize| {
+            used.saturating_add(wanted) <= limit / SIZES.len() * share
+        };
+        let mut sized = SIZES.into_iter().zip(1..);
+        let reservation = sized.find_map(|(buffer_bytes, share)| {
+            let reservation = Reservation { owner, buffer_bytes };
+            let wanted = reservation.bytes();
+            let has_room = fits(owner_used, wanted, self.limits.per_owner_bytes, share)
+                && fits(self.total_used, wanted, self.limits.total_bytes, share);
+            has_room.then_some(reservation)
+        })?;
         self.total_used += reservation.bytes();
         *self.used.entry(owner).or_default() += reservation.bytes();
         Some(reservation)
@@ -114,7 +109,7 @@ mod tests {
         }
         assert_eq!(sizes.first(), Some(&(4 * MIB)));
         assert!(sizes.windows(2).all(|w| w[1] == w[0] || w[1] * 2 == w[0]), "by halves: {sizes:?}");
-        assert_eq!(sizes.last(), Some(&SMALLEST_BUFFER));
+        assert_eq!(sizes.last(), SIZES.last());
         assert!(budget.total_used() <= limits.per_owner_bytes);
 
         assert!(budget.reserve(BOB).is_some(), "one owner's hunger does not refuse another");
@@ -126,6 +121,21 @@ mod tests {
             Some(sizes[0]),
             "released memory is lent again"
         );
+    }
+
+    /// What `connections` of each of so many clients get.
+    fn sizes(clients: u64, connections: usize) -> Vec<usize> {
+        let mut budget = Budget::new(MemoryLimits::default());
+        let owners = (0..clients).flat_map(|owner| std::iter::repeat_n(OwnerId(owner), connections));
+        owners.map_while(|owner| budget.reserve(owner)).map(|r| r.buffer_bytes).collect()
+    }
+
+    #[test]
+    fn the_default_carries_thousands_of_streams_and_a_wall_of_one_client_at_full_speed() {
+        assert_eq!(sizes(250, 8).len(), 2000);
+        let wall = sizes(1, 64);
+        assert_eq!((wall.len(), wall.first()), (64, Some(&(4 * MIB))));
+        assert!(wall.iter().all(|&size| size >= MIB / 2), "50 Mbit/s at 80 ms: {wall:?}");
     }
 
     #[test]
