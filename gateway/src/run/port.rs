@@ -32,7 +32,6 @@ impl OwnDatagram {
 #[derive(Debug)]
 struct Port {
     listen: SocketAddr,
-    to: SocketAddr,
     socket: UdpSocket,
     /// How many had come back when we last looked, and how many of those since did not.
     heard: u64,
@@ -70,7 +69,7 @@ impl PortWatch {
         let text = silent.unwrap_or_else(|| format!("bound, and datagrams arrive: {}", bound()));
         health.report(ConditionCode::UdpBound, ok, text);
         for port in &mut self.0 {
-            port.error = port.socket.send_to(&DATAGRAM, port.to).err();
+            port.error = port.socket.send(&DATAGRAM).err();
         }
     }
 }
@@ -88,14 +87,15 @@ impl Port {
         let mut bound = Err(io::ErrorKind::AddrNotAvailable.into());
         for ip in candidates {
             let (from, to) = (SocketAddr::new(ip, 0), SocketAddr::new(ip, listen.port()));
-            bound = UdpSocket::bind(from).map(|socket| (socket, to));
+            // Connected, so that it hears nobody: the gateway listens where it says and nowhere else.
+            bound = UdpSocket::bind(from).and_then(|socket| socket.connect(to).map(|()| socket));
             if bound.is_ok() {
                 break;
             }
         }
-        let (socket, to) = bound?;
+        let socket = bound?;
         socket.set_nonblocking(true)?;
-        Ok(Port { listen, to, socket, heard: 0, lost: 0, error: None })
+        Ok(Port { listen, socket, heard: 0, lost: 0, error: None })
     }
 
     fn complaint(&self) -> String {
